@@ -81,6 +81,7 @@ class Reason(StrEnum):
     ABORTED = "Aborted", ReasonFacts(Group.COMMAND, Tone.BAD)
 
     # Training
+    WEBHOOK_CALLED = "WebhookCalled", ReasonFacts(Group.TRAINING, is_decision=False)
     TRAINING_REQUESTED = "TrainingRequested", _RUN
     TRAINING_STARTED = "TrainingStarted", _RUN
     TRAINING_WAITS = "TrainingWaits", ReasonFacts(Group.TRAINING, Tone.WARN, is_warning=True)
@@ -125,6 +126,13 @@ class Reason(StrEnum):
     ANALYSIS_FAILED = "AnalysisFailed", _ROLLBACK
     SYSTEM_DELETED = "SystemDeleted", _STEP
     ROLLED_BACK = "RolledBack", _FAILURE
+
+    # Batches
+    BATCH_WRITTEN = "BatchWritten", ReasonFacts(Group.OPERATION, Tone.GOOD, is_decision=False)
+    BATCH_FAILED = (
+        "BatchFailed",
+        ReasonFacts(Group.OPERATION, Tone.BAD, is_warning=True, is_decision=False),
+    )
 
     # Operation
     DELETING = "Deleting", _STEP

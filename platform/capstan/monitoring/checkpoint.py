@@ -22,6 +22,8 @@ from capstan.ports.codec import from_json, to_json
 
 MOST_TOLD = 400
 """Decided windows that are kept for the page and the report, over all versions."""
+_OF_DRIFT = frozenset(question.alert.name for question in QUESTIONS.values() if question.kind == "Drift")
+"""Alerts that labels neither raise nor end: one that holds when they come began long after their window."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,13 @@ class Checkpoint:
             "alerts": list(watch.alerts(consecutive=consecutive)),
             "drift_alert": QUESTIONS["drift"].alert.name in watch.alerts(consecutive=consecutive),
         }
-        return Checkpoint(generation, watch, (*self.told, told)[-MOST_TOLD:])
+        return Checkpoint(generation, watch, _kept((*self.told, told), watch))
 
     def with_quality(self, window: QualityWindow, *, consecutive: int) -> Checkpoint:
         """The checkpoint with one more quality window decided; it completes the drift window of the same time."""
         assert self.watch is not None
         watch = self.watch.with_quality(window)
+        held = frozenset(watch.alerts(consecutive=consecutive))
         generation = self.generation + 1
         told = tuple(
             {
@@ -73,13 +76,34 @@ class Checkpoint:
                 "generation": generation,
                 "quality": tell_quality(window),
                 "estimate": tell_truth(entry.get("estimate"), window),
-                "alerts": sorted({*entry["alerts"], *watch.alerts(consecutive=consecutive)}),
+                "alerts": sorted({*entry["alerts"], *held - _OF_DRIFT}),
             }
             if (entry["version"], entry["end"]) == (watch.version, window.end.isoformat())
             else entry
             for entry in self.told
         )
         return Checkpoint(generation, watch, told)
+
+
+def _kept(told: tuple[dict[str, Any], ...], watch: WatchedVersion) -> tuple[dict[str, Any], ...]:
+    """Without the oldest where there is one too many.
+
+    Of windows that overlap, those that labels judge are kept longest: labels come after hundreds of looks.
+    """
+    if len(told) <= MOST_TOLD:
+        return told
+    oldest = next((at for at in range(len(told) - 1) if _is_look_alone(told[at], told[at + 1], watch)), 0)
+    return (*told[:oldest], *told[oldest + 1 :])
+
+
+def _is_look_alone(one: dict[str, Any], after: dict[str, Any], watch: WatchedVersion) -> bool:
+    """Whether the window shares rows with the next one, and labels never judge it."""
+    if one["quality"] is not None or one["version"] != after["version"]:
+        return False
+    start, end = (datetime.fromisoformat(one[edge]) for edge in ("start", "end"))
+    if datetime.fromisoformat(after["start"]) >= end:
+        return False
+    return one["version"] != watch.version or not watch.is_judged_by_labels(start, end)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

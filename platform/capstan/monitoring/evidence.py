@@ -1,4 +1,5 @@
-"""The monitor's routes that tell evidence: pairs, arms, preferences, new labels and comparisons of payloads.
+"""The monitor's routes that tell evidence: pairs, arms, preferences, new labels, calls of webhooks, and comparisons
+of payloads.
 
 All need the internal token. Questions of several words are POSTed as JSON, and an answer is the JSON of what was asked
 for: a dataclass of `capstan.domain`, or a number.
@@ -30,6 +31,7 @@ from capstan.recording.interleaved import Preferences
 from capstan.recording.new_labels import count_labels
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
+from capstan.recording.webhooks import read_webhooks
 from capstan.spec import MLSystem
 
 LONGEST_VERSION = 63
@@ -64,6 +66,7 @@ class EvidenceRoutes:
 
     def __init__(self, folder: Path, system: MLSystem, is_allowed: IsAllowed) -> None:
         """`folder` holds `payloads/` and `labels/`."""
+        self._folder = folder
         self._reader = PayloadReader(folder)
         self._is_allowed = is_allowed
         self.follow(system)
@@ -80,6 +83,7 @@ class EvidenceRoutes:
             Route("/evidence", self._paired),
             Route("/evidence/arms", self._of_arms, methods=["POST"]),
             Route("/evidence/labelled", self._labelled, methods=["POST"]),
+            Route("/evidence/webhooks", self._webhooks, methods=["POST"]),
             Route("/evidence/interleaved", self._interleaved, methods=["POST"]),
             Route("/evidence/compared", self._compared, methods=["POST"]),
         ]
@@ -118,6 +122,11 @@ class EvidenceRoutes:
             _Question,
             lambda asked: count_labels(self._reader, since=asked.since, as_of=asked.as_of),
         )
+
+    async def _webhooks(self, request: Request) -> Response:
+        if not self._is_allowed(request):
+            return _not_allowed()
+        return await _answered(lambda: read_webhooks(self._folder))
 
     async def _interleaved(self, request: Request) -> Response:
         return await self._asked(

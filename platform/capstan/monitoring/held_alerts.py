@@ -100,6 +100,17 @@ class WindowText(AlertText):
         told = " ".join(f"{feature} {share:.2f}" for share, feature in found[:_SHOWN])
         return f"{before}{told}" if told else ""
 
+    def slices_above(self, metric: str, before: str) -> str:
+        """The three slices that moved farthest, each with its feature and distance, after some words; empty: none."""
+        found = [
+            (one.value, one.labels["slice"], one.labels["feature"])
+            for one in self.readings
+            if one.metric == metric
+        ]
+        found.sort(key=lambda one: (-one[0], one[1], one[2]))
+        told = ", ".join(f"{part}: {feature} {number:.2f}" for number, part, feature in found[:_SHOWN])
+        return f"{before}{told}" if told else ""
+
 
 def fingerprint(labels: Mapping[str, str]) -> str:
     """Alertmanager's name of an alert: FNV-1a of 64 bits over its sorted labels."""

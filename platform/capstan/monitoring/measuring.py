@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -20,10 +20,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from capstan.domain.verdicts.evidence import CLOSED_COVERAGE
 from capstan.errors import InvalidDataError
-from capstan.monitoring.drift.calibration import QUALITY_SHARE, false_breach_probability
+from capstan.monitoring.causes.explaining import Judged, explain
+from capstan.monitoring.causes.kinds import Cells
+from capstan.monitoring.causes.moving import moves_of
+from capstan.monitoring.causes.reference import MOST_ROWS, CauseReference, evenly
+from capstan.monitoring.concept.losses import losses_in_order
+from capstan.monitoring.concept.watched_losses import LossReference, watch_losses
+from capstan.monitoring.drift.calibration import false_breach_probability, quality_budget
+from capstan.monitoring.drift.column_values import Read, Values, values_of
+from capstan.monitoring.drift.earlier_window import Compared, EarlierRows, of_earlier, of_training
 from capstan.monitoring.drift.fitted_detectors import FittedDetector
 from capstan.monitoring.drift.reference import FeatureReference, Reference, RowsReference
+from capstan.monitoring.drift.slices import SlicedWindow
 from capstan.monitoring.estimates.estimating import Estimates, Unlike
 from capstan.monitoring.estimates.estimator import Estimator
 from capstan.monitoring.quality import (
@@ -37,16 +47,21 @@ from capstan.monitoring.quality import (
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.question import StoredRows
 from capstan.monitoring.windows import (
+    Causes,
+    Concept,
     DriftWindow,
     FeatureDrift,
+    Gap,
     QualityWindow,
+    ReferenceWindow,
+    SlicesDrift,
     WindowOutcome,
+    compare,
     few_rows,
 )
-from capstan.recording.outputs import predictions_of
-from capstan.recording.pairing import CLOSED_COVERAGE
-from capstan.recording.payloads import INPUT_PREFIX
-from capstan.recording.reading import PayloadReader, day_starts, microseconds
+from capstan.recording.moments import microseconds
+from capstan.recording.outputs import INPUT_PREFIX, predictions_of
+from capstan.recording.reading import PayloadReader, day_starts
 from capstan.recording.served import Served, served_with_labels
 from capstan.spec import MLSystem
 from capstan.spec.monitoring import ALL_FEATURES
@@ -54,6 +69,11 @@ from capstan.tasks import Predictions, Task, task_of
 
 EXACT_ROWS = 200_000
 LARGEST_ERROR_PROBABILITY = 0.05
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_MOVED = 20_000
+"""Values of a feature by which it is told what moved in a window that is too large to be kept."""
+LOTS = 20
+"""Of a window without days enough: rows of one lot are drawn together."""
 
 _ANSWERED = """
 from stored_payloads
@@ -77,36 +97,50 @@ class Measuring:
     """The quality metric on the version's test window; None: its manifest does not tell."""
     estimator: Estimator | None = None
     """None: the version's training left none."""
+    losses: LossReference | None = None
+    """Losses of the test window; None: the version's training left none."""
+    cause_reference: CauseReference | None = None
+    """Judged rows of the test window; None: the version's training left none."""
     exact_rows: int = EXACT_ROWS
+
+    def end_by_rows(self, start: datetime, latest: datetime, rows: int) -> datetime | None:
+        """When a window that begins at `start` has so many rows; None: not before `latest`.
+
+        Rows of the same moment belong to one window, so that it may have a few more.
+        """
+        query = (
+            f"select epoch_us(min(event_time)) as moment {_ANSWERED} group by request_id, row order by moment"
+        )
+        last = self.reader.fetch(f"{query} limit 1 offset {rows - 1}", start=start, end=latest)["moment"]
+        return _EPOCH + timedelta(microseconds=last[0].as_py() + 1) if len(last) else None
 
     def drift(self, number: int, version: str, start: datetime, end: datetime) -> DriftWindow:
         """The drift window; raises UnavailableError if the payloads cannot be read."""
         watched = self.system.spec.monitoring
-        rows = int(
-            self.reader.fetch(
-                f"select count(distinct {{'request': request_id, 'row': row}}) as n {_ANSWERED}",
-                start=start,
-                end=end,
-            )["n"][0].as_py()
-        )
+        wanted = watched.window.rows or 0
+        rows = self._rows(start, end)
         if rows < watched.window.min_rows:
             few, least = few_rows(rows, watched.window.min_rows), watched.window.min_rows
             none = self.estimates.none(few.reason, few.message)
-            return DriftWindow(number, start, end, rows, False, min_rows=least, estimate=none)
+            return DriftWindow(
+                number, start, end, rows, False, min_rows=least, wanted_rows=wanted, estimate=none
+            )
         columns = sorted({feature.column for feature in self.reference.features} | self.estimates.columns)
+        before = self._before(version, start, end)
+        reference = before.reference
         unlike = Unlike(self.estimates.seen)
-        gatherers = [self._gatherer(feature, rows) for feature in self.reference.features]
-        chosen = ", ".join('"' + INPUT_PREFIX + column.replace('"', '""') + '"' for column in columns)
-        query = f"select {chosen} {_ANSWERED} {_LAST_ATTEMPT}"
-        together = [
-            _Together(one, rows, self.exact_rows) for one in (self.reference.together,) if one is not None
-        ]
+        gatherers = [self._gatherer(feature, rows, before) for feature in reference.features]
+        query = f"select {_chosen(columns)} {_ANSWERED} {_LAST_ATTEMPT}"
+        together = [_Together(one, rows, self.exact_rows) for one in (reference.together,) if one is not None]
+        sliced = self._sliced(reference, rows)
         for batch in self.reader.batches(query, start=start, end=end, inputs=columns):
             read = [
                 gatherer.add(batch.column(INPUT_PREFIX + gatherer.feature.column)) for gatherer in gatherers
             ]
             for all_of_them in together:
                 all_of_them.add(read, batch.num_rows)
+            if sliced is not None:
+                sliced.add(read, batch.num_rows)
             unlike.add({one.column: batch.column(INPUT_PREFIX + one.column) for one in unlike.seen})
         answers = self._answers(version, start, end)
         return DriftWindow(
@@ -116,27 +150,94 @@ class Measuring:
             rows,
             True,
             features=tuple(gatherer.result(watched.drift.min_effect) for gatherer in gatherers),
-            outputs=self._outputs(answers.predictions),
+            outputs=self._outputs(answers.predictions, before),
             together=tuple(all_of_them.result(watched.drift.min_effect) for all_of_them in together),
+            slices=self._slices(sliced, before),
+            reference=before.window,
+            no_reference=before.gap,
+            no_output_reference=before.output_gap,
             min_rows=watched.window.min_rows,
+            wanted_rows=wanted,
             numbers=self._numbers(StoredRows(self.reader, self.system, version, start, end)),
             estimate=self.estimates.of(
                 answers.predictions,
                 answers.inputs,
                 unlike,
-                error_probability=self._error_probability(),
+                error_probability=self._error_probability(watched.window.step if not wanted else end - start),
                 window=end - start,
             ),
         )
+
+    def _before(self, version: str, start: datetime, end: datetime) -> Compared:
+        """What the window is compared with."""
+        monitoring = self.system.spec.monitoring
+        lag, least = monitoring.reference_lag, monitoring.window.min_rows
+        trained = of_training(self.reference, self.detectors, lag)
+        if lag is None or trained.gap is not None:
+            return trained
+        window = ReferenceWindow(start - lag, end - lag)
+        rows = self._rows(window.start, window.end)
+        gathered = EarlierRows(self.reference, rows, self.exact_rows)
+        if rows >= least:
+            features = self.reference.features
+            columns = sorted({feature.column for feature in features})
+            query = f"select {_chosen(columns)} {_ANSWERED} {_LAST_ATTEMPT}"
+            for batch in self.reader.batches(query, start=window.start, end=window.end, inputs=columns):
+                gathered.add([batch.column(INPUT_PREFIX + one.column) for one in features], batch.num_rows)
+        answers = self._answers(version, window.start, window.end, is_estimated=False).predictions
+        return of_earlier(
+            gathered,
+            self.reference,
+            window,
+            rows=rows,
+            outputs={
+                one.name: values_of(one).present(_output(answers, one)) for one in self.reference.outputs
+            },
+            answered=len(answers),
+            version=version,
+            least=least,
+        )
+
+    def _rows(self, start: datetime, end: datetime) -> int:
+        query = f"select count(distinct {{'request': request_id, 'row': row}}) as n {_ANSWERED}"
+        return int(self.reader.fetch(query, start=start, end=end)["n"][0].as_py())
+
+    def _sliced(self, reference: Reference, rows: int) -> SlicedWindow | None:
+        """None: the file names no slices, or the version carries none."""
+        if reference.slices is None or not self.system.spec.evaluation.slices:
+            return None
+        features = [(feature.name, feature.detector) for feature in reference.features]
+        return SlicedWindow(reference.slices, features, rows, self.exact_rows)
+
+    def _slices(self, sliced: SlicedWindow | None, before: Compared) -> SlicesDrift | None:
+        drift = self.system.spec.monitoring.drift
+        if not self.system.spec.evaluation.slices:
+            return None
+        if before.gap is not None:
+            return SlicesDrift(is_asked=drift.slices.alert, gap=before.gap)
+        if sliced is None:
+            lacking = Gap("NoReference", "the version carries no reference of its slices; train it again")
+            return SlicesDrift(is_asked=drift.slices.alert, gap=lacking)
+        return sliced.result(drift.min_effect, is_asked=drift.slices.alert)
 
     def _numbers(self, rows: StoredRows) -> dict[str, Mapping[str, float]]:
         measured = ((name, question.measure(rows)) for name, question in QUESTIONS.items())
         return {name: numbers for name, numbers in measured if numbers}
 
     def quality(
-        self, number: int, version: str, start: datetime, end: datetime, *, now: datetime
+        self,
+        number: int,
+        version: str,
+        start: datetime,
+        end: datetime,
+        *,
+        now: datetime,
+        before: Concept | None = None,
     ) -> QualityWindow | None:
-        """The quality window, or None while its labels may still come; raises UnavailableError."""
+        """The quality window, or None while its labels may still come; raises UnavailableError.
+
+        `before`: what the version's last window with labels told of its losses.
+        """
         spec = self.system.spec
         last = end + spec.data.label.maximum_delay
         served = served_with_labels(
@@ -148,7 +249,79 @@ class Measuring:
         coverage = len(labelled) / candidates if candidates else None
         if now < last and (coverage is None or coverage < CLOSED_COVERAGE):
             return None
-        return self._judge(number, start, end, len(served), labelled, coverage)
+        judged = self._judge(number, start, end, len(served), labelled, coverage)
+        judged = replace(judged, concept=self._concept(judged, labelled, before))
+        risen = judged.concept is not None and judged.concept.outcome is WindowOutcome.BREACH
+        if not risen and judged.decision is not WindowOutcome.BREACH:
+            return judged
+        return replace(judged, causes=self._causes(labelled, start, end))
+
+    def _causes(self, labelled: Served, start: datetime, end: datetime) -> Causes:
+        """Which kinds of rows the losses of the window rose in."""
+        reference = self.cause_reference
+        if reference is None:
+            lacking = "the version carries no judged rows of its test; train it again"
+            return Causes(self.system.spec.concept_metric, gap=Gap("NoReference", lacking))
+        if reference.why_not:
+            return Causes(reference.metric, gap=Gap("NotComparable", reference.why_not))
+        metric = self._task.metrics[reference.metric]
+        moments = labelled.table["event_time"].cast(pa.int64()).to_numpy()
+        losses, rows = losses_in_order(metric, labelled.truth, labelled.predictions, labelled.groups, moments)
+        kept = evenly(len(rows), MOST_ROWS)
+        losses, rows = losses[kept], rows[kept]
+        table = labelled.table.take(rows)
+        _, blocks = self._blocks(table, start, end)
+        blocks = np.unique(blocks, return_inverse=True)[1].reshape(-1)
+        if not len(blocks) or int(blocks.max()) + 1 < LEAST_DAYS:
+            blocks = np.arange(len(rows)) * LOTS // max(1, len(rows))
+        try:
+            codes = self._kinds_of_rows(reference, table, start, end)
+        except (InvalidDataError, ValueError) as wrong:
+            # The window is decided all the same: an alert without its reason is better than none.
+            return Causes(metric.name, gap=Gap("NotComparable", str(wrong)))
+        return explain(reference.kinds, reference.judged, Judged(codes, losses, blocks), metric=metric.name)
+
+    def _kinds_of_rows(
+        self, reference: CauseReference, table: pa.Table, start: datetime, end: datetime
+    ) -> Cells:
+        """(rows, features): the kind of each row of the table by each feature, read batch by batch."""
+        found = np.empty((table.num_rows, len(reference.kinds)), dtype=np.uint8)
+        for place, one in enumerate(reference.kinds):
+            found[:, place] = one.missing
+        wanted = table.select(["request_id", "row"]).append_column(
+            "place", pa.array(np.arange(table.num_rows))
+        )
+        columns = sorted({one.column for one in reference.kinds})
+        chosen = ", ".join('"' + INPUT_PREFIX + one.replace('"', '""') + '"' for one in columns)
+        answered = f"select * from (select * {_ANSWERED} {_LAST_ATTEMPT})"  # noqa: S608
+        query = f"select place, {chosen} from ({answered}) join explained_rows using (request_id, row)"  # noqa: S608
+        tables = {"explained_rows": wanted}
+        for batch in self.reader.batches(query, start=start, end=end, inputs=columns, tables=tables):
+            places = batch.column("place").to_numpy()
+            for place, one in enumerate(reference.kinds):
+                found[places, place] = one.codes(batch.column(INPUT_PREFIX + one.column))
+        return found
+
+    def _concept(self, judged: QualityWindow, labelled: Served, before: Concept | None) -> Concept | None:
+        """What the losses say, where the window has labels enough to be judged at all."""
+        detector, reference = self.system.spec.monitoring.quality.concept, self.losses
+        if detector is None:
+            return None
+        if reference is None or reference.detector != detector:
+            lacking = f"the version carries no losses of its test for {detector}; train it again"
+            return Concept(detector, "", gap=Gap("NoReference", lacking))
+        metric = self._task.metrics[reference.metric]
+        none = Concept(detector, metric.name, reference=reference.mean)
+        if reference.level is None:
+            return replace(none, gap=Gap("NotCalibrated", reference.why_not))
+        if judged.reason in ("CoverageTooLow", "TooFewRows"):
+            return replace(none, gap=Gap(judged.reason, judged.message))
+        moments = labelled.table["event_time"].cast(pa.int64()).to_numpy()
+        losses, rows = losses_in_order(metric, labelled.truth, labelled.predictions, labelled.groups, moments)
+        if not len(losses):
+            return replace(none, gap=Gap("Undefined", f"no row has a {metric.name} loss"))
+        same = before if before is not None and before.detector == detector else None
+        return watch_losses(reference, same, losses, moments[rows])
 
     def _judge(
         self,
@@ -215,7 +388,7 @@ class Measuring:
             quality,
             self.quality_reference,
             max_drop=watched.quality.max_drop,
-            error_probability=self._error_probability(),
+            error_probability=self._error_probability(end - start),
         )
         if drop is None:
             nothing = f"{watched.quality.metric} was not defined on the test window"
@@ -247,11 +420,9 @@ class Measuring:
             return None
         return self.quality_reference.value - self._task.facts.metric(quality.metric).sign * quality.max_drop
 
-    def _error_probability(self) -> float:
-        watched = self.system.spec.monitoring
-        allowed = false_breach_probability(
-            QUALITY_SHARE * watched.drift.false_alarms_per_month, watched.window.duration, 1, 1
-        )
+    def _error_probability(self, between: timedelta) -> float:
+        """For one of the looks that come so often."""
+        allowed = false_breach_probability(quality_budget(self.system.spec.monitoring), between, 1, 1)
         return min(LARGEST_ERROR_PROBABILITY, allowed)
 
     def _blocks(
@@ -275,27 +446,25 @@ class Measuring:
         days: NDArray[np.int64] = np.searchsorted(starts, moments, side="right").astype(np.int64)
         return days
 
-    def _answers(self, version: str, start: datetime, end: datetime) -> _Answers:
+    def _answers(
+        self, version: str, start: datetime, end: datetime, *, is_estimated: bool = True
+    ) -> _Answers:
         """What the version said; with its inputs where these are needed to estimate how right it was."""
-        if not self.reference.outputs and not self.estimates.can:
+        estimated = is_estimated and self.estimates.can
+        if not self.reference.outputs and not estimated:
             return _Answers(predictions_of(pa.array([], pa.struct([])), self._task), {})
-        columns = sorted(self.estimates.needed)
-        chosen = ", ".join(
-            ["outputs", *('"' + INPUT_PREFIX + one.replace('"', '""') + '"' for one in columns)]
-        )
+        columns = sorted(self.estimates.needed) if estimated else []
+        chosen = ", ".join(["outputs", *([_chosen(columns)] if columns else [])])
         answered = f"select {chosen} from (select * {_ANSWERED} {_LAST_ATTEMPT}) where version = $version"  # noqa: S608
         found = self.reader.fetch(answered, start=start, end=end, version=version, inputs=columns)
         inputs = {one: found[INPUT_PREFIX + one] for one in columns}
         return _Answers(predictions_of(found["outputs"], self._task), inputs)
 
-    def _outputs(self, found: Predictions) -> tuple[FeatureDrift, ...]:
+    def _outputs(self, found: Predictions, before: Compared) -> tuple[FeatureDrift, ...]:
         drifts = []
-        for feature in self.reference.outputs:
-            gatherer = self._gatherer(feature, len(found))
-            values = found.columns.get(feature.column)
-            gatherer.add(
-                pa.nulls(len(found), pa.float64()) if values is None else pa.array(values, from_pandas=True)
-            )
+        for feature in before.reference.outputs:
+            gatherer = self._gatherer(feature, len(found), before)
+            gatherer.add(_output(found, feature))
             drifts.append(gatherer.result(self.system.spec.monitoring.drift.min_effect))
         return tuple(drifts)
 
@@ -308,9 +477,15 @@ class Measuring:
     def _task(self) -> Task:
         return task_of(self.system.spec)
 
-    def _gatherer(self, feature: FeatureReference, rows: int) -> _Gatherer:
-        values = _Categories(feature) if feature.kind == "categorical" else _Numbers(feature)
-        return _Gatherer(feature, values, self.detectors.get(feature.name), rows, self.exact_rows)
+    def _gatherer(self, feature: FeatureReference, rows: int, before: Compared) -> _Gatherer:
+        return _Gatherer(
+            feature,
+            values_of(feature),
+            before.detectors.get(feature.name),
+            rows,
+            self.exact_rows,
+            has_reference=feature.name in self.detectors,
+        )
 
 
 class _Answers(NamedTuple):
@@ -325,32 +500,34 @@ class _Gatherer:
     def __init__(
         self,
         feature: FeatureReference,
-        values: _Numbers | _Categories,
+        values: Values,
         detector: FittedDetector | None,
         rows: int,
         most: int,
+        *,
+        has_reference: bool,
     ) -> None:
-        """Of `rows` rows up to `most` are compared exactly."""
+        """Of `rows` rows up to `most` are compared exactly; `has_reference`: training saw a value."""
+        self._has_reference = has_reference
         self.feature = feature
         self._values = values
         self._detector = detector
-        self._stream = feature.detector.stream(feature.sample) if rows > most else None
-        self._every = max(1, -(-rows // most))
+        self._stream = (
+            feature.detector.stream(feature.sample) if rows > most and len(feature.sample) else None
+        )
+        self._every = max(1, -(-rows // (most if self._stream is None else MOST_MOVED)))
         self._gathered: list[NDArray[Any]] = []
         self._rows = 0
         self._present = 0
 
-    def add(self, values: pa.Array | pa.ChunkedArray) -> _Read:
+    def add(self, values: pa.Array | pa.ChunkedArray) -> Read:
         first = -self._rows % self._every
         self._rows += len(values)
         present = self._values.present(values)
         self._present += int(np.count_nonzero(present.is_there))
         if self._stream is not None:
             self._stream.add(present.values[present.is_there])
-        else:
-            self._gathered.append(
-                present.values[first :: self._every][present.is_there[first :: self._every]]
-            )
+        self._gathered.append(present.values[first :: self._every][present.is_there[first :: self._every]])
         return present
 
     def _compare(self) -> tuple[float, float | None, float] | None:
@@ -376,6 +553,7 @@ class _Gatherer:
             # A person's own detector: what else is asked of the window has its answer without it.
             failure = str(wrong)
         missing = 1 - self._present / rows if rows else None
+        is_above = compare(effect, threshold) is WindowOutcome.BREACH
         return FeatureDrift(
             feature=feature.name,
             rows=self._present,
@@ -387,7 +565,8 @@ class _Gatherer:
             missing_threshold=feature.rise_threshold(rows, min_effect),
             error=error,
             test=feature.detector.test,
-            has_reference=self._detector is not None,
+            has_reference=self._has_reference,
+            moves=moves_of(feature, np.concatenate(self._gathered)) if is_above else (),
             failure=failure,
         )
 
@@ -403,7 +582,7 @@ class _Together:
         self._gathered: list[NDArray[np.float32]] = []
         self._rows = 0
 
-    def add(self, read: Sequence[_Read], rows: int) -> None:
+    def add(self, read: Sequence[Read], rows: int) -> None:
         first = -self._rows % self._every
         self._rows += rows
         matrix = self._reference.encoding.matrix(read, rows)
@@ -441,44 +620,10 @@ class _Together:
         )
 
 
-class _Read(NamedTuple):
-    values: NDArray[Any]
-    """Numbers or codes, one for each row; of no meaning where it is not there."""
-    is_there: NDArray[np.bool_]
+def _chosen(columns: Sequence[str]) -> str:
+    return ", ".join('"' + INPUT_PREFIX + column.replace('"', '""') + '"' for column in columns)
 
 
-class _Numbers:
-    def __init__(self, feature: FeatureReference) -> None:
-        self._atoms = feature.atoms
-
-    def present(self, values: pa.Array | pa.ChunkedArray) -> _Read:
-        if not pa.types.is_floating(values.type):
-            values = _as_numbers(values)
-        numbers = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
-        numbers = self._atoms.snap(numbers)
-        # One NaN would make alibi-detect's p-value NaN and hide any shift: what is not finite is missing.
-        return _Read(numbers, np.isfinite(numbers))
-
-
-class _Categories:
-    def __init__(self, feature: FeatureReference) -> None:
-        self._feature = feature
-
-    def present(self, values: pa.Array | pa.ChunkedArray) -> _Read:
-        if isinstance(values, pa.ChunkedArray):
-            values = values.combine_chunks()
-        encoded = values.dictionary_encode()
-        codes_of = self._feature.codes(encoded.dictionary.to_pylist())
-        if not len(codes_of):
-            return _Read(np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=np.bool_))
-        indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        codes = np.where(indices >= 0, codes_of[indices], -1)
-        return _Read(codes, codes >= 0)
-
-
-def _as_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    try:
-        return values.cast(pa.float64())
-    except pa.ArrowInvalid:
-        # Text in a numeric column: as good as missing, and the missing rate will tell.
-        return pa.nulls(len(values), pa.float64())
+def _output(found: Predictions, feature: FeatureReference) -> pa.Array:
+    values = found.columns.get(feature.column)
+    return pa.nulls(len(found), pa.float64()) if values is None else pa.array(values, from_pandas=True)

@@ -22,7 +22,7 @@ from capstan.spec.online import OnlineMetric
 LONGEST_REST = timedelta(hours=1)
 _RESTS = 20
 """Measurements within one monitoring window."""
-_ANSWERED = "role <> 'shadow' and status = 200 and not nonfinite"
+_ANSWERED = "role not in ('shadow', 'batch') and status = 200 and not nonfinite"
 
 _BY_VERSION = """
 with answered as (

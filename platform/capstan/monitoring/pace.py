@@ -18,6 +18,10 @@ class LivePace:
     """A window closes so long after its end, so that payloads of its last second are stored by then."""
 
 
+BY_ROWS = timedelta(minutes=2)
+"""What a window by rows is taken for: it may fill up at any time."""
+
+
 def live_pace(window: timedelta, *, flush_seconds: float) -> LivePace:
     """A window of minutes is decided within half a minute of its end, a longer one within two.
 

@@ -59,6 +59,28 @@ def prospect(times: NDArray[np.datetime64], window: timedelta, min_rows: int) ->
     return Prospect(len(counts), judged, middle, longer, None, between)
 
 
+def windows_by_rows(
+    times: NDArray[np.datetime64], rows: int, longest: timedelta
+) -> list[tuple[int, timedelta]]:
+    """Rows and length of each whole window that ends with so many rows, or after the longest time."""
+    moments = np.sort(times.astype("datetime64[us]").astype(np.int64))
+    length, begin, found = longest // timedelta(microseconds=1), 0, []
+    start = int(moments[0]) if len(moments) else 0
+    while begin < len(moments):
+        latest = int(np.searchsorted(moments, start + length, side="left"))
+        if begin + rows <= latest:
+            # Rows of one moment belong to one window.
+            end = int(np.searchsorted(moments, moments[begin + rows - 1], side="right"))
+            until = int(moments[end - 1]) + 1
+        elif latest < len(moments):
+            end, until = latest, start + length
+        else:
+            break
+        found.append((end - begin, timedelta(microseconds=until - start)))
+        begin, start = end, until
+    return found
+
+
 def _rows_per_window(moments: NDArray[np.int64], window: timedelta) -> NDArray[np.int64]:
     """Rows of each whole window, counted back from the newest row."""
     length = window // timedelta(microseconds=1)

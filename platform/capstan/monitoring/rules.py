@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from capstan.monitoring import budgets
 from capstan.monitoring.exposition import DATA_ALERT
 from capstan.monitoring.questions import QUESTIONS, AlertFacts, Kind, blind
 from capstan.monitoring.questions.blind import BLIND
@@ -35,20 +36,53 @@ class _Scope:
             own += f',namespace="{self.namespace}"'
         return f"{metric}{{{own}{more}}}"
 
+    def gateway(self, metric: str, more: str = "") -> str:
+        """The same of what the gateway counts of predictions; on one machine a system alone is named nowhere."""
+        own = f'job="envoy",system=~"{self.system}|"'
+        if self.namespace is not None:
+            own = f'job="envoy",system="{self.system}",namespace="{self.namespace}"'
+        # Envoy adds a virtual cluster `other` by itself, which counts labels, events and wrong paths.
+        own += f',envoy_virtual_cluster=~"{budgets.PREDICTIONS}|{self.system}"'
+        return f"{metric}{{{own}{more}}}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Those that series made from this system's carry."""
+        return {
+            "system": self.system,
+            **({} if self.namespace is None else {"namespace": self.namespace}),
+        }
+
     @property
     def by(self) -> str:
         return "system, version" if self.namespace is None else "namespace, system, version"
 
 
 def render(system: MLSystem, namespace: str | None = None) -> dict[str, Any]:
-    """Two groups: what the data says, and how the parts run. `namespace`: the system's in a cluster."""
+    """What the data says, how fast budgets are spent if there are any, and how the parts run.
+
+    `namespace`: the system's in a cluster.
+    """
     scope = _Scope(system.metadata.name, namespace)
     prefix = scope.system if namespace is None else f"{namespace}.{scope.system}"
-    groups = {"data": _data_rules(system, scope), "operation": _operation_rules(system, scope)}
-    for rule in (rule for rules in groups.values() for rule in rules):
+    groups: list[dict[str, Any]] = [{"name": f"{prefix}-data", "rules": _data_rules(system, scope)}]
+    if system.spec.monitoring.slos:
+        rules = _budget_rules(system, scope)
+        groups.append({"name": f"{prefix}-budgets", "interval": budgets.INTERVAL, "rules": rules})
+    groups.append({"name": f"{prefix}-operation", "rules": _operation_rules(system, scope)})
+    for rule in (rule for group in groups for rule in group["rules"]):
         if namespace is not None:
             rule["labels"]["namespace"] = namespace
-    return {"groups": [{"name": f"{prefix}-{kind}", "rules": rules} for kind, rules in groups.items()]}
+    return {"groups": groups}
+
+
+def _budget_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
+    rules = budgets.recording_rules(system, scope.series, scope.gateway, scope.labels)
+    for alert in budgets.alert_rules(system, scope.series):
+        rule = _rule(alert.name, alert.expression, alert.severity, alert.summary)
+        rule["labels"] |= {"system": scope.system, "slo": alert.slo}
+        rules.append(rule)
+    return rules
 
 
 def _data_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:

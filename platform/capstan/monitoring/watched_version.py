@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from capstan.domain.watching import EstimateStanding, QuestionStanding
 from capstan.monitoring.estimates.record import (
@@ -24,7 +25,9 @@ from capstan.monitoring.estimates.record import (
 from capstan.monitoring.questions import QUESTIONS, Kind, alerts
 from capstan.monitoring.questions.blind import BLIND, BLIND_WINDOWS
 from capstan.monitoring.questions.question import Answer
-from capstan.monitoring.windows import DriftWindow, Gap, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import Concept, DriftWindow, Gap, QualityWindow, WindowOutcome
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class WatchedVersion:
     """Of questions that the last window left without an answer, by question."""
     awaited: tuple[Awaited, ...] = ()
     """Estimates whose truth has not come."""
+    concept: Concept | None = None
+    """What the last window with labels told of the losses; None: no window had any."""
+    ends: tuple[datetime, ...] = ()
+    """Of windows by rows whose labels are awaited: where the last rows of each were is decided once."""
     checked: tuple[Checked, ...] = ()
     """The newest estimates beside the truth, those of versions before this one too, oldest first."""
 
@@ -53,38 +60,61 @@ class WatchedVersion:
         """How far estimates can be believed."""
         return record_of(self.checked)
 
-    def next_drift(self, duration: timedelta) -> tuple[datetime, datetime]:
-        """The drift window to be decided next: where the last one ended, even if the file's duration changed since."""
-        start = self.last_drift.end if self.last_drift is not None else self.since
-        return start, start + duration
+    def next_drift(self, duration: timedelta, step: timedelta) -> tuple[datetime, datetime]:
+        """The drift window to be decided next: it ends a step after the last one, even if the file changed since."""
+        if self.last_drift is None:
+            return self.since, self.since + duration
+        end = self.last_drift.end + step
+        return max(self.since, end - duration), end
 
-    def next_quality(self, duration: timedelta) -> tuple[datetime, datetime]:
-        start = self.last_quality.end if self.last_quality is not None else self.since
-        return start, start + duration
+    @property
+    def drift_decided_to(self) -> datetime:
+        """From when on no drift window is decided."""
+        return self.last_drift.end if self.last_drift is not None else self.since
+
+    def next_quality(self, duration: timedelta | None) -> tuple[datetime, datetime] | None:
+        """The window of quality to be decided next. None: where it ends is not known.
+
+        It ends where a drift window by rows did; after those by `duration`, which is None where the file counts rows.
+        """
+        start = self._undecided
+        if self.ends:
+            return start, self.ends[0]
+        return None if duration is None else (start, start + duration)
+
+    def is_judged_by_labels(self, start: datetime, end: datetime) -> bool:
+        """Whether a window of quality to come is just this one; of drift windows that overlap, most are not."""
+        first = self._undecided
+        return start >= first and not (start - first) % (end - start)
 
     def with_drift(self, window: DriftWindow) -> WatchedVersion:
         """The watch after one more drift window."""
-        answers = answers_of("Drift", window)
+        answers, unasked = answers_of("Drift", window), unasked_of("Drift", window)
         return replace(
             self,
             last_drift=window,
             decided_drift=self.decided_drift + 1,
-            runs=runs_after(self.runs, answers),
-            gaps=self._gaps_after(answers),
-            awaited=awaiting(self.awaited, window),
+            runs=_without(runs_after(self.runs, answers), unasked),
+            gaps=_without(self._gaps_after(answers), unasked),
+            awaited=awaiting(self.awaited, window)
+            if window.wanted_rows or self.is_judged_by_labels(window.start, window.end)
+            else self.awaited,
+            ends=self._ends_after(window),
         )
 
     def with_quality(self, window: QualityWindow) -> WatchedVersion:
         """The watch after one more quality window."""
-        answers = answers_of("Quality", window)
+        answers, unasked = answers_of("Quality", window), unasked_of("Quality", window)
         checked = check(self.awaited, window, self.version)
         return replace(
             self,
             last_quality=window,
+            concept=self._concept_after(window),
             decided_quality=self.decided_quality + 1,
-            runs=runs_after(self.runs, answers),
-            gaps=self._gaps_after(answers),
+            runs=_without(runs_after(self.runs, answers), unasked),
+            gaps=_without(self._gaps_after(answers), unasked),
             awaited=tuple(one for one in self.awaited if one.end > window.end),
+            ends=tuple(end for end in self.ends if end > window.end),
             checked=(*self.checked, *([checked] if checked is not None else []))[-MOST_KEPT:],
         )
 
@@ -140,6 +170,28 @@ class WatchedVersion:
             wrong=tuple(one.end for one in self.checked if one.is_sure and not one.held),
         )
 
+    @property
+    def _undecided(self) -> datetime:
+        """From when on no window of quality is decided."""
+        return self.last_quality.end if self.last_quality is not None else self.since
+
+    def _ends_after(self, window: DriftWindow) -> tuple[datetime, ...]:
+        if not window.wanted_rows:
+            return self.ends
+        known = self.ends[-1] if self.ends else self._undecided
+        # What windows by time have left undecided before the first by rows is judged as one.
+        return (*self.ends, *([window.start] if window.start > known else []), window.end)
+
+    def _concept_after(self, window: QualityWindow) -> Concept | None:
+        found, before = window.concept, self.concept
+        if found is None:
+            # The file names no detector any more: what the last one saw has a hole from now on.
+            return None
+        if before is None or before.detector == found.detector:
+            return before if found.outcome is WindowOutcome.NO_EVIDENCE else found
+        # Another detector was named: what the last one saw means nothing to it.
+        return None if found.outcome is WindowOutcome.NO_EVIDENCE else found
+
     def _gaps_after(self, answers: Mapping[str, Answer]) -> dict[str, Gap]:
         gaps = {name: gap for name, gap in self.gaps.items() if name not in answers}
         for name, answer in answers.items():
@@ -156,6 +208,20 @@ def answers_of(kind: Kind, window: DriftWindow | QualityWindow) -> dict[str, Ans
         for name, question in QUESTIONS.items()
         if question.kind == kind and question.is_asked(window)
     }
+
+
+def unasked_of(kind: Kind, window: DriftWindow | QualityWindow) -> frozenset[str]:
+    """The questions of the kind that this window is not asked, as the file no longer wants them."""
+    return frozenset(
+        name
+        for name, question in QUESTIONS.items()
+        if question.kind == kind and not question.is_asked(window)
+    )
+
+
+def _without(found: Mapping[str, T], unasked: frozenset[str]) -> dict[str, T]:
+    """What is known of other questions: an alert of one that nobody asks any more would hold for ever."""
+    return {name: one for name, one in found.items() if name not in unasked}
 
 
 def runs_after(runs: Mapping[str, int], answers: Mapping[str, Answer]) -> dict[str, int]:

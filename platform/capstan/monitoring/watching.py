@@ -11,7 +11,9 @@ import orjson
 
 from capstan.domain.watching import OnlineStanding
 from capstan.errors import InvalidDataError
+from capstan.monitoring.causes.reference import load_cause_reference
 from capstan.monitoring.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from capstan.monitoring.concept.watched_losses import load_loss_reference
 from capstan.monitoring.drift.fitted_detectors import DetectorKind, load, load_reference
 from capstan.monitoring.drift.reference import Reference
 from capstan.monitoring.estimates.estimator import load_estimator
@@ -100,21 +102,39 @@ class Watcher:
         watch = self.checkpoint.watch
         if watch is None:
             return False
-        start, end = watch.next_drift(self._duration)
-        if end > now:
+        found = self._next_drift(watch, now)
+        if found is None:
             return False
+        start, end = found
         window = self._measure(watch).drift(watch.decided_drift, watch.version, start, end)
         self._keep(self.checkpoint.with_drift(window, consecutive=self._consecutive))
         return True
+
+    def _next_drift(self, watch: WatchedVersion, now: datetime) -> tuple[datetime, datetime] | None:
+        """The window that is to be decided now; None: it has not closed. When somebody looks makes no difference."""
+        window = self._system.spec.monitoring.window
+        if window.rows is None:
+            start, end = watch.next_drift(self._duration, window.step)
+            return (start, end) if end <= now else None
+        start = watch.drift_decided_to
+        latest = start + self._duration
+        full = self._measure(watch).end_by_rows(start, min(latest, now), window.rows) if start < now else None
+        if full is not None:
+            return start, full
+        return (start, latest) if latest <= now else None
 
     def _decide_quality(self, now: datetime) -> bool:
         watch = self.checkpoint.watch
         if watch is None:
             return False
-        start, end = watch.next_quality(self._duration)
-        if end > now:
+        by_rows = self._system.spec.monitoring.window.rows is not None
+        found = watch.next_quality(None if by_rows else self._duration)
+        if found is None or found[1] > now:
             return False
-        window = self._measure(watch).quality(watch.decided_quality, watch.version, start, end, now=now)
+        start, end = found
+        window = self._measure(watch).quality(
+            watch.decided_quality, watch.version, start, end, now=now, before=watch.concept
+        )
         if window is None:
             return False
         self._keep(self.checkpoint.with_quality(window, consecutive=self._consecutive))
@@ -148,7 +168,9 @@ class Watcher:
                 reference,
                 load(folder, reference, self._detectors),
                 self._test_metric(model),
-                load_estimator(model),
+                load_estimator(model) if self._system.spec.monitoring.estimate.enabled else None,
+                load_loss_reference(model),
+                load_cause_reference(model),
             )
             self._measuring = (watch.model_dir, measuring)
         return self._measuring[1]

@@ -17,6 +17,17 @@ class WindowOutcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class Move:
+    """Rows with some values of a feature whose share of all rows changed."""
+
+    what: str
+    """In words: `weather=snow`, `temp up to -5`."""
+    before: float
+    """Their share in what the window is compared with: the training data, or earlier requests."""
+    now: float
+
+
+@dataclass(frozen=True)
 class FeatureDrift:
     """One feature in one window."""
 
@@ -39,6 +50,8 @@ class FeatureDrift:
     """False: training saw no value of it, so only its missing rate is watched."""
     given_away: Mapping[str, float] = field(default_factory=dict)
     """Of all features together: the share of the distance that is lost without each; empty: not known."""
+    moves: tuple[Move, ...] = ()
+    """The values whose shares changed most, where the distance is above the threshold."""
     failure: str = ""
     """Why its detector gave no distance, a person's own say; empty: it did not fail."""
 
@@ -49,6 +62,54 @@ class FeatureDrift:
     @property
     def missing(self) -> WindowOutcome:
         return compare(self.missing_rise, self.missing_threshold)
+
+
+@dataclass(frozen=True)
+class SliceDrift:
+    """One feature among the rows of one slice."""
+
+    slice: str
+    """Such as `carrier=UA`."""
+    feature: str
+    rows: int
+    distance: float
+    threshold: float
+
+    @property
+    def is_above(self) -> bool:
+        return self.distance > self.threshold
+
+
+@dataclass(frozen=True)
+class SlicesDrift:
+    """All slices of a window: they say where a drift is, and are a question of their own if the file asks it."""
+
+    farthest: tuple[SliceDrift, ...] = ()
+    """Those that are farthest above their threshold first, a few of them."""
+    moved: int = 0
+    """Pairs of slice and feature above their threshold."""
+    compared: int = 0
+    """Slices with rows enough."""
+    too_few: int = 0
+    """Slices with fewer."""
+    least_rows: int = 0
+    left_out: tuple[str, ...] = ()
+    """Which slices of the file are never compared, and why."""
+    is_asked: bool = False
+    """Whether the file wants an alert by slices too."""
+    gap: Gap | None = None
+    """Why no slice could be compared; None: some were."""
+
+    @property
+    def above(self) -> tuple[SliceDrift, ...]:
+        """Those of `farthest` that moved."""
+        return tuple(one for one in self.farthest if one.is_above)
+
+    @property
+    def outcome(self) -> WindowOutcome:
+        if self.gap is not None:
+            return WindowOutcome.NO_EVIDENCE
+        return WindowOutcome.BREACH if self.moved else WindowOutcome.FINE
 
 
 @dataclass(frozen=True)
@@ -91,9 +152,89 @@ class Estimate:
         return self.low is not None and self.reason in ("Fine", "Dropped")
 
 
+@dataclass(frozen=True)
+class Concept:
+    """What the losses of a version's labelled answers say, from its first window to this one."""
+
+    detector: str
+    metric: str
+    """Whose losses they are."""
+    loss: float | None = None
+    """The mean of this window; None: it has no labels enough, or there is nothing to compare it with."""
+    reference: float | None = None
+    """The mean of the test window."""
+    outcome: WindowOutcome = WindowOutcome.NO_EVIDENCE
+    since: datetime | None = None
+    """When the rise was found, in event time; None: there is none now."""
+    gap: Gap | None = None
+    """Why there is no answer."""
+    kept: tuple[float, ...] = ()
+    """What the detector has seen since the version serves, or since the last rise was over."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One kind of rows, and what it explains of a rise of the mean loss."""
+
+    feature: str
+    what: str
+    """In words: `weather=snow`, `temp up to -5`."""
+    share: float
+    """Of the window's judged rows."""
+    reference_share: float
+    """Of those of the test window."""
+    loss: float | None
+    """Mean of its rows in the window; None: there is none."""
+    reference_loss: float | None
+    mix: float
+    """Part of the rise that comes from its share: more rows that are harder, or fewer that are easier."""
+    within: float
+    """Part that comes from its rows being judged worse, beyond what all other rows have in common."""
+    margin: float
+    """Half the 95 % interval of what it explains."""
+
+    @property
+    def explained(self) -> float:
+        """What it explains of the rise, in units of the loss."""
+        return self.mix + self.within
+
+
+@dataclass(frozen=True)
+class Causes:
+    """By which kinds of rows the mean loss of a window rose above the test window's."""
+
+    metric: str
+    """Whose losses they are."""
+    rows: int = 0
+    """Judged rows that it was found on."""
+    loss: float | None = None
+    reference: float | None = None
+    """The mean loss of the test window; None: the version carries no losses of it."""
+    causes: tuple[Cause, ...] = ()
+    """What explains most first; empty: no kind of rows stands out."""
+    unexplained: float | None = None
+    """What all other rows rose by; with what the causes explain it makes the rise. None: it is not known."""
+    unexplained_margin: float | None = None
+    gap: Gap | None = None
+    """Why nothing can be said."""
+
+    @property
+    def rise(self) -> float | None:
+        """Of the mean loss; None: one of the two is not known."""
+        return None if self.loss is None or self.reference is None else self.loss - self.reference
+
+
 def few_rows(rows: int, least: int) -> Gap:
     """Why nothing can be said about a window with fewer rows than the file asks for."""
     return Gap("TooFewRows", f"{rows:,} of {least:,} rows (monitoring.window.minRows)")
+
+
+@dataclass(frozen=True)
+class ReferenceWindow:
+    """Recorded requests that a window is compared with."""
+
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True)
@@ -110,8 +251,18 @@ class DriftWindow:
     """Of the watched version's answers."""
     together: tuple[FeatureDrift, ...] = ()
     """All features together, once for each way in which they are compared; empty: the file asks for none."""
+    slices: SlicesDrift | None = None
+    """None: the file names no slices."""
+    reference: ReferenceWindow | None = None
+    """None: it is compared with the training data."""
+    no_reference: Gap | None = None
+    """Why inputs can't be compared; None: they can."""
+    no_output_reference: Gap | None = None
+    """Why predictions can't be compared; None: they can."""
     min_rows: int = 0
     """Rows that it needed."""
+    wanted_rows: int = 0
+    """Rows with which it was to end; 0: it ended by time alone."""
 
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What questions measured by themselves, by the question's name; finite."""
@@ -155,6 +306,10 @@ class QualityWindow:
     """The reason in words with numbers, where there is no verdict."""
     notes: tuple[str, ...] = ()
     """What was strange about the labels, a sentence each."""
+    concept: Concept | None = None
+    """None: the file names no detector of concept drift."""
+    causes: Causes | None = None
+    """Where the losses rose; None: neither the metric nor the losses raise an alert."""
 
 
 def worst(outcomes: Iterable[WindowOutcome]) -> WindowOutcome:

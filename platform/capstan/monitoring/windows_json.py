@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from capstan.monitoring.causes.words import causes_in_words, moved_in_words
 from capstan.monitoring.watched_version import answers_of
-from capstan.monitoring.windows import DriftWindow, Estimate, FeatureDrift, Gap, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import (
+    Causes,
+    Concept,
+    DriftWindow,
+    Estimate,
+    FeatureDrift,
+    Gap,
+    QualityWindow,
+    ReferenceWindow,
+    SlicesDrift,
+    WindowOutcome,
+)
 
 
 def tell_drift(window: DriftWindow) -> dict[str, Any]:
@@ -16,6 +29,7 @@ def tell_drift(window: DriftWindow) -> dict[str, Any]:
         "end": window.end.isoformat(),
         "rows": window.rows,
         "has_enough_rows": window.has_enough_rows,
+        **({"wanted_rows": window.wanted_rows} if window.wanted_rows else {}),
         "answers": {
             name: {
                 "outcome": answer.outcome,
@@ -26,7 +40,10 @@ def tell_drift(window: DriftWindow) -> dict[str, Any]:
         },
         "estimate": None if window.estimate is None else tell_estimate(window.estimate),
         "features": {feature.feature: _feature(feature) for feature in (*window.features, *window.together)},
+        "moved": moved_in_words(window),
         "outputs": {output.feature.removeprefix(":"): _feature(output) for output in window.outputs},
+        **({"reference": _reference(window.reference)} if window.reference is not None else {}),
+        **({"slices": _slices(window.slices)} if window.slices is not None else {}),
     }
 
 
@@ -47,6 +64,37 @@ def tell_quality(window: QualityWindow) -> dict[str, Any]:
         "reason": window.reason,
         "message": window.message,
         "notes": list(window.notes),
+        "concept": None if window.concept is None else tell_concept(window.concept),
+        "causes": None if window.causes is None else tell_causes(window.causes),
+    }
+
+
+def tell_causes(found: Causes) -> dict[str, Any]:
+    """By which kinds of rows losses rose, and the same in sentences; `unexplained` is in units of the loss too."""
+    return {
+        "metric": found.metric,
+        "rows": found.rows,
+        "loss": found.loss,
+        "reference": found.reference,
+        "rise": found.rise,
+        "causes": [{**asdict(one), "explained": one.explained} for one in found.causes],
+        "unexplained": found.unexplained,
+        "unexplained_margin": found.unexplained_margin,
+        "gap": _gap(found.gap),
+        "sentences": list(causes_in_words(found)),
+    }
+
+
+def tell_concept(concept: Concept) -> dict[str, Any]:
+    """Whether losses rose; without the values that the detector keeps."""
+    return {
+        "detector": concept.detector,
+        "metric": concept.metric,
+        "loss": concept.loss,
+        "reference": concept.reference,
+        "outcome": concept.outcome,
+        "since": None if concept.since is None else concept.since.isoformat(),
+        "gap": _gap(concept.gap),
     }
 
 
@@ -81,6 +129,32 @@ def tell_truth(told: dict[str, Any] | None, window: QualityWindow) -> dict[str, 
     }
 
 
+def _reference(found: ReferenceWindow) -> dict[str, str]:
+    return {"start": found.start.isoformat(), "end": found.end.isoformat()}
+
+
+def _slices(found: SlicesDrift) -> dict[str, Any]:
+    return {
+        "compared": found.compared,
+        "too_few": found.too_few,
+        "least_rows": found.least_rows,
+        "left_out": list(found.left_out),
+        "moved": found.moved,
+        "gap": _gap(found.gap),
+        "farthest": [
+            {
+                "slice": one.slice,
+                "feature": one.feature,
+                "rows": one.rows,
+                "distance": one.distance,
+                "threshold": one.threshold,
+                "breach": one.is_above,
+            }
+            for one in found.farthest
+        ],
+    }
+
+
 def _gap(gap: Gap | None) -> dict[str, str] | None:
     return None if gap is None else {"reason": gap.reason, "message": gap.message}
 
@@ -98,5 +172,6 @@ def _feature(feature: FeatureDrift) -> dict[str, Any]:
         "missing_rise": feature.missing_rise,
         "missing_threshold": feature.missing_threshold,
         "missing_breach": feature.missing is WindowOutcome.BREACH,
+        **({"moves": [asdict(move) for move in feature.moves]} if feature.moves else {}),
         **({"given_away": dict(feature.given_away)} if feature.given_away else {}),
     }

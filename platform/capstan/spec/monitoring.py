@@ -10,6 +10,8 @@ from pydantic import Field
 from capstan.spec.cluster import RecordVolume
 from capstan.spec.grammar import OWN_METRIC, OWN_NUMBER, Factory, OwnMetric, SpecModel
 from capstan.spec.own_code import OwnCode
+from capstan.spec.receivers import Receiver
+from capstan.spec.slo import Slo
 from capstan.spec.units import Flag, Number, PositiveDuration, Share, Whole
 
 ALL_FEATURES = "all features"
@@ -20,11 +22,35 @@ class MonitoringWindow(SpecModel):
     "Rows that are judged together."
 
     duration: PositiveDuration = Field(
-        timedelta(days=7), description="Length of a window in event time.", examples=["7d"]
+        timedelta(days=7),
+        description="Length of a window in event time; with `rows` the longest.",
+        examples=["7d"],
+    )
+    rows: Annotated[Whole, Field(ge=1, le=10_000_000)] | None = Field(
+        None,
+        description=(
+            "A window ends as soon as it has so many rows, and at the latest after `duration`, so that little traffic "
+            "is judged too. Thresholds are found on stretches of as many rows. Without it windows end after `duration`."
+        ),
+        examples=[5000],
     )
     min_rows: Annotated[Whole, Field(ge=1)] = Field(
         1000, description="Windows with fewer rows are not judged.", examples=[1000]
     )
+    every: PositiveDuration | None = Field(
+        None,
+        description=(
+            "Time between the ends of two drift windows, so that windows overlap: `7d` of requests looked at each day "
+            "with `1d`. Thresholds allow for the more looks. It divides `duration`. Quality is judged in windows that "
+            "do not overlap. Without it no windows do."
+        ),
+        examples=["1d"],
+    )
+
+    @property
+    def step(self) -> timedelta:
+        """Time between the ends of two drift windows; of those by rows the longest."""
+        return self.duration if self.every is None else self.every
 
 
 class CustomDrift(OwnCode):
@@ -51,6 +77,25 @@ class CustomDrift(OwnCode):
     @property
     def reading(self) -> Literal["numeric", "categorical"]:
         return "numeric" if self.reads == "Number" else "categorical"
+
+
+class DriftSlices(SpecModel):
+    """Drift in the slices of `evaluation.slices`: where it is, and whether it is an alert."""
+
+    alert: Flag = Field(
+        False,
+        description=(
+            "Whether a drift of one slice alone is an alert too. All slices together then take the share of one "
+            "feature of `falseAlarmsPerMonth`. Without it they only say where a drift is."
+        ),
+        examples=[True],
+    )
+    min_rows: Annotated[Whole, Field(ge=20)] = Field(
+        100, description="Slices with fewer rows in a window are not compared.", examples=[200]
+    )
+    most: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        20, description="So many of the largest slices are compared, over all columns.", examples=[50]
+    )
 
 
 class Drift(SpecModel):
@@ -86,6 +131,22 @@ class Drift(SpecModel):
         description="A distance of your own, for numbers or for categories.",
         examples=[{"factory": "mydetectors:make", "reads": "Number"}],
     )
+    reference: Literal["Training", "PreviousWindow", "Seasonal"] = Field(
+        "Training",
+        description=(
+            "What a window is compared with: the training data, the window before it, or the window one "
+            "`seasonLength` before it. The last two are recorded requests, and without them there is no verdict."
+        ),
+        examples=["Seasonal"],
+    )
+    season_length: PositiveDuration | None = Field(
+        None,
+        description=(
+            "With `reference: Seasonal`, how far back the window lies: `7d` for the same hours of the week before, "
+            "`364d` for the same week of the year before."
+        ),
+        examples=["7d"],
+    )
     min_effect: Annotated[Number, Field(gt=0, lt=1)] = Field(
         0.1,
         description="Distances below this never count, whatever the calibrated threshold.",
@@ -99,6 +160,11 @@ class Drift(SpecModel):
     )
     consecutive: Annotated[Whole, Field(ge=1, le=100)] = Field(
         2, description="Windows in a row that must drift before there is an alert.", examples=[2]
+    )
+    slices: DriftSlices = Field(
+        default_factory=DriftSlices,
+        description="Drift in each slice of `evaluation.slices` that requests carry.",
+        examples=[{"alert": True, "minRows": 200}],
     )
 
 
@@ -129,23 +195,40 @@ class Quality(SpecModel):
         description="Least share of a window's rows that must have a label. Below it quality is not judged.",
         examples=["80%"],
     )
+    concept: Literal["ADWIN", "PageHinkley", "DDM"] | None = Field(
+        None,
+        description=(
+            "Detector of concept drift by river on the losses of labelled rows, which also finds a small rise that "
+            "lasts: ADWIN, Page-Hinkley, or DDM for classes. It takes half of the quality alert's share of "
+            "`drift.falseAlarmsPerMonth`. Without it each window is judged alone."
+        ),
+        examples=["PageHinkley"],
+    )
 
 
 class Estimation(SpecModel):
     """Quality before labels come, as it probably is."""
 
+    enabled: Flag = Field(
+        True,
+        description=(
+            "Whether estimates are made at all. Without them a training fits nothing for them, and windows are "
+            "measured a little sooner."
+        ),
+        examples=[False],
+    )
     alert: Flag = Field(
         False,
         description=(
             "Whether an estimate that fell by more than `quality.maxDrop`, and by more than its own error, is an "
-            "alert. Estimates are made and shown in any case."
+            "alert. Estimates are made and shown without it too."
         ),
         examples=[True],
     )
 
 
 class Monitoring(SpecModel):
-    """Windows, drift and quality."""
+    """Windows, drift, quality and promises to users."""
 
     window: MonitoringWindow = Field(
         default_factory=MonitoringWindow,
@@ -166,6 +249,31 @@ class Monitoring(SpecModel):
         default_factory=Estimation,
         description="What is made of quality that is estimated before labels come.",
         examples=[{"alert": True}],
+    )
+
+    @property
+    def reference_lag(self) -> timedelta | None:
+        """How long before a window that lies with which it is compared; None: it is compared with training data."""
+        if self.drift.reference == "PreviousWindow":
+            return self.window.duration
+        return self.drift.season_length
+
+    slos: tuple[Slo, ...] = Field(
+        (),
+        max_length=20,
+        description=(
+            "Promises to users, each with the share of it that may fail; alerts tell when that budget is spent too "
+            "fast."
+        ),
+        examples=[[{"name": "answered", "availability": {"objective": "99.9%"}}]],
+    )
+    receivers: tuple[Receiver, ...] = Field(
+        (),
+        max_length=20,
+        description="People and programs that are told of alerts, besides the loop.",
+        examples=[
+            [{"name": "team", "slack": {"urlFrom": {"secretKeyRef": {"name": "slack", "key": "url"}}}}]
+        ],
     )
     volume: RecordVolume = Field(
         default_factory=RecordVolume,

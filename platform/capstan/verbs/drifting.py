@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ import orjson
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
 from capstan.errors import CapstanError
+from capstan.monitoring.told_values import as_mapping, as_number
 
 FINE, BREACH, UNKNOWN = "Fine", "Breach", "NoEvidence"
 
@@ -82,6 +82,41 @@ class Estimated:
 
 
 @dataclass(frozen=True)
+class SliceMeasured:
+    """One feature among the rows of one slice, in one window."""
+
+    slice: str
+    """Such as `carrier=UA`."""
+    feature: str
+    rows: int
+    distance: float
+    threshold: float
+    is_above: bool
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What a window says of slices."""
+
+    farthest: tuple[SliceMeasured, ...]
+    """Those that are farthest above their threshold first, a few of them."""
+    moved: int
+    """Pairs of slice and feature above their threshold."""
+    compared: int
+    too_few: int
+    """Slices with fewer rows than `least_rows`."""
+    least_rows: int
+    notes: tuple[str, ...]
+    """Which slices are not compared, and why."""
+
+    def __str__(self) -> str:
+        told = [f"{self.compared:,} slices compared"] if self.compared else []
+        if self.too_few:
+            told.append(f"{self.too_few:,} had fewer than {self.least_rows:,} rows")
+        return "; ".join([*told, *self.notes])
+
+
+@dataclass(frozen=True)
 class Window:
     """One decided window."""
 
@@ -100,6 +135,10 @@ class Window:
     """Of `quality`; empty: none."""
     estimate: Estimated | None = None
     """What quality probably was, told before labels came."""
+    slices: Slices | None = None
+    """None: the file names none, or there were too few rows."""
+    reference: tuple[datetime, datetime] | None = None
+    """Start and end of the requests that it was compared with; None: the training data."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +172,7 @@ def drift_of(
     drifted = [
         Drifted(name, is_output, tuple(_measured(one, part, name) for one in chosen))
         for part, is_output in (("features", False), ("outputs", True))
-        for name in dict.fromkeys(name for one in reversed(chosen) for name in _map(one.get(part)))
+        for name in dict.fromkeys(name for one in reversed(chosen) for name in as_mapping(one.get(part)))
     ]
     return Drift(tuple(_window(one) for one in chosen), tuple(sorted(drifted, key=_order)))
 
@@ -152,13 +191,16 @@ def ratio_of(measured: Measured) -> float | None:
 
 
 def _window(told: Mapping[str, Any]) -> Window:
-    answers = _map(told.get("answers"))
-    quality = _map(told.get("quality"))
-    outcomes = {name: str(_map(answer).get("outcome", UNKNOWN)) for name, answer in answers.items()}
-    gaps = [str(_map(_map(answer).get("gap")).get("message", "")) for answer in answers.values()]
+    answers = as_mapping(told.get("answers"))
+    quality = as_mapping(told.get("quality"))
+    outcomes = {name: str(as_mapping(answer).get("outcome", UNKNOWN)) for name, answer in answers.items()}
+    gaps = [str(as_mapping(as_mapping(answer).get("gap")).get("message", "")) for answer in answers.values()]
     if quality:
         outcomes["quality"] = str(quality.get("decision", UNKNOWN))
         gaps.append(str(quality.get("message", "")))
+    if concept := as_mapping(quality.get("concept")):
+        outcomes["concept"] = str(concept.get("outcome", UNKNOWN))
+        gaps.append(str(as_mapping(concept.get("gap")).get("message", "")))
     start = told.get("start")
     return Window(
         start=datetime.fromisoformat(str(start)) if start else None,
@@ -168,9 +210,48 @@ def _window(told: Mapping[str, Any]) -> Window:
         outcomes=outcomes,
         gap="; ".join(dict.fromkeys(gap for gap in gaps if gap)),
         alerts=tuple(map(str, told.get("alerts") or ())),
-        quality=_number(quality.get("value")),
+        quality=as_number(quality.get("value")),
         metric=str(quality.get("metric", "")),
-        estimate=_estimated(_map(told.get("estimate"))),
+        estimate=_estimated(as_mapping(told.get("estimate"))),
+        slices=slices_of(told),
+        reference=(datetime.fromisoformat(earlier["start"]), datetime.fromisoformat(earlier["end"]))
+        if (earlier := as_mapping(told.get("reference")))
+        else None,
+    )
+
+
+def slices_of(told: Mapping[str, Any]) -> Slices | None:
+    """What a window, as the monitor tells it, says of slices."""
+    found = as_mapping(told.get("slices"))
+    if not found:
+        return None
+    gap = str(as_mapping(found.get("gap")).get("message", ""))
+    farthest = found.get("farthest")
+    measured = map(_slice_of, farthest if isinstance(farthest, list) else ())
+    counted = {
+        name: int(as_number(found.get(name)) or 0) for name in ("moved", "compared", "too_few", "least_rows")
+    }
+    return Slices(
+        farthest=tuple(one for one in measured if one is not None),
+        **counted,
+        notes=tuple([gap] if gap else map(str, found.get("left_out", ()))),
+    )
+
+
+def _slice_of(told: object) -> SliceMeasured | None:
+    """None: another release's monitor tells it otherwise."""
+    found = as_mapping(told)
+    numbers = [as_number(found.get(name)) for name in ("rows", "distance", "threshold")]
+    rows, distance, threshold = numbers
+    if rows is None or distance is None or threshold is None:
+        return None
+    return SliceMeasured(
+        slice=str(found.get("slice", "")),
+        feature=str(found.get("feature", "")),
+        rows=int(rows),
+        distance=distance,
+        threshold=threshold,
+        is_above=bool(found.get("breach")),
     )
 
 
@@ -180,33 +261,25 @@ def _estimated(told: Mapping[str, Any]) -> Estimated | None:
     held = told.get("held")
     return Estimated(
         metric=str(told.get("metric", "")),
-        value=_number(told.get("value")),
-        low=_number(told.get("low")),
-        high=_number(told.get("high")),
+        value=as_number(told.get("value")),
+        low=as_number(told.get("low")),
+        high=as_number(told.get("high")),
         is_sure=bool(told.get("is_sure")),
         message=str(told.get("message", "")),
-        truth=_number(told.get("truth")),
+        truth=as_number(told.get("truth")),
         held=held if isinstance(held, bool) else None,
     )
 
 
 def _measured(told: Mapping[str, Any], part: str, name: str) -> Measured | None:
-    found = _map(told.get(part)).get(name)
+    found = as_mapping(told.get(part)).get(name)
     if not isinstance(found, Mapping):
         return None
     return Measured(
         end=datetime.fromisoformat(str(told["end"])),
         test=str(found.get("test", "")),
-        distance=_number(found.get("distance")),
-        threshold=_number(found.get("threshold")),
+        distance=as_number(found.get("distance")),
+        threshold=as_number(found.get("threshold")),
         is_above=bool(found.get("breach")),
-        missing_rate=_number(found.get("missing_rate")),
+        missing_rate=as_number(found.get("missing_rate")),
     )
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -30,6 +30,7 @@ from capstan.monitoring.drift.joint_rows import Encoding, Place  # noqa: E402
 from capstan.monitoring.drift.kinds import DETECTORS  # noqa: E402
 from capstan.monitoring.drift.kinds.detector import Stream  # noqa: E402
 from capstan.monitoring.drift.reference import Reference  # noqa: E402
+from capstan.monitoring.drift.slices import SlicedWindow  # noqa: E402
 from capstan.spec import MLSystem, parse  # noqa: E402
 
 PAGE = ROOT / "platform" / "docs" / "drift.md"
@@ -91,14 +92,17 @@ class Way:
     """One way to compare: the words of `monitoring.drift`, and whether rows are compared as a whole."""
 
     title: str
-    words: Mapping[str, str]
+    words: Mapping[str, Any]
     together: bool = False
+    slices: tuple[str, ...] = ()
+    """Columns whose values are compared by themselves too, with an alert of their own."""
 
 
 WAYS = (
     Way("KS", {}),
     Way("CramerVonMises", {"numeric": "CramerVonMises"}),
     Way("Wasserstein", {"numeric": "Wasserstein"}),
+    Way("KS by origin", {"slices": {"alert": True}}, slices=("origin",)),
     Way("JensenShannon", {"numeric": "JensenShannon", "categorical": "JensenShannon"}),
     Way("PSI", {"numeric": "PSI", "categorical": "PSI"}),
     *(Way(name, {"multivariate": name}, together=True) for name in DETECTORS["rows"]),
@@ -132,6 +136,7 @@ def system_of(way: Way, left_out: Collection[str] = ()) -> MLSystem:
             },
             "features": features,
             "training": {"candidates": [{"name": "linear", "logisticRegression": {}}]},
+            "evaluation": {"slices": list(way.slices)},
             "monitoring": {"drift": dict(way.words)},
         },
     }
@@ -179,6 +184,12 @@ def breaches(reference: Reference, way: Way, week: Week) -> bool:
             if effect > feature.distance_threshold(int(is_there.sum()), MIN_EFFECT):
                 return True
         read.append((codes, is_there))
+    if reference.slices is not None:
+        sliced = SlicedWindow(
+            reference.slices, [(one.name, one.detector) for one in reference.features], PER_WEEK, PER_WEEK
+        )
+        sliced.add(read, PER_WEEK)
+        return sliced.result(MIN_EFFECT, is_asked=True).moved > 0
     together = reference.together
     if together is None or together.distance_threshold(PER_WEEK, MIN_EFFECT) >= 1:
         # No distance is above 1, so none needs to be computed.
@@ -226,6 +237,9 @@ def speed(way: Way) -> tuple[float, float]:
         detector = DETECTORS["rows"][way.title]
         streams = [detector.stream(sample)]
     else:
+        if way.slices:
+            # Slices come beside the columns, whose speed is told already.
+            return 0.0, 0.0
         detector = DETECTORS["numeric"][way.words.get("numeric", "KS")]
         streams = [detector.stream(one[:20_000]) for one in columns]
     if None in streams:

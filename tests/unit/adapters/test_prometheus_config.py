@@ -11,8 +11,8 @@ def test_a_shared_envoys_clusters_get_their_own_names_and_their_system() -> None
     settings = PrometheusSettings(envoy_admin="127.0.0.1:9901", envoy_is_shared=True)
     [_, envoy] = config(settings, Path("/here"))["scrape_configs"]
     labels = [rule.get("target_label") for rule in envoy["metric_relabel_configs"]]
-    # The system is read from the name before the name is shortened.
-    assert labels == [None, "system", "envoy_cluster_name"]
+    # The system is that of the predictions' virtual cluster, or is read from the name before the name is shortened.
+    assert labels == [None, "system", "system", "envoy_cluster_name"]
 
 
 def test_an_envoy_of_one_system_is_read_as_it_is() -> None:

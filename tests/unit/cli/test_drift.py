@@ -19,7 +19,15 @@ from capstan.cluster.monitor_pod import ASK
 from capstan.cluster.names import MONITOR_PORT, TOKENS_MOUNT
 from capstan.domain.versions import SystemName
 from capstan.monitoring.checkpoint import Checkpoint, save_checkpoint
-from capstan.monitoring.windows import DriftWindow, FeatureDrift, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import (
+    DriftWindow,
+    FeatureDrift,
+    QualityWindow,
+    ReferenceWindow,
+    SliceDrift,
+    SlicesDrift,
+    WindowOutcome,
+)
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -71,6 +79,41 @@ def test_windows_tell_their_verdicts_alerts_and_why_one_was_not_judged(serving) 
     assert re.search(r"2013-02-01 to 2013-02-08 +v1 +1,200 +drift above.*fires: DriftDetected", output)
     assert re.search(r"2013-02-08 to 2013-02-15 +v1 +84 +drift not judged.*84 of 1,000 rows", output)
     assert row(output, "temp")[-1] == "█·"
+
+
+def test_slices_that_moved_are_told_and_what_is_not_compared(serving) -> None:
+    slices = SlicesDrift(
+        farthest=(
+            SliceDrift("carrier=UA", "dep_hour", 1040, 0.31, 0.16),
+            SliceDrift("carrier=AA", "dep_hour", 611, 0.06, 0.15),
+        ),
+        moved=1,
+        compared=9,
+        too_few=2,
+        least_rows=100,
+        left_out=("tailnum: requests do not carry it",),
+    )
+    window = DriftWindow(0, START, START + WEEK, 1200, True, (feature("temp", 0.01),), slices=slices)
+    checkpoint = Checkpoint().watching("v1", "model", START).with_drift(window, consecutive=1)
+    save_checkpoint(serving.state.monitor(SystemName(SYSTEM)) / "state.json", checkpoint)
+    output = serving.run("drift").output
+    assert row(output, "carrier=UA") == ["carrier=UA", "dep_hour", "0.310", "0.160", "1,040", "above"]
+    assert row(output, "carrier=AA")[:5] == ["carrier=AA", "dep_hour", "0.060", "0.150", "611"]
+    assert (
+        "in the newest window: 9 slices compared; 2 had fewer than 100 rows; tailnum: requests do not carry it"
+        in output
+    )
+    (told,) = json.loads(serving.run("drift", "--json").stdout)["windows"]
+    assert told["slices"]["farthest"][0]["slice"] == "carrier=UA"
+
+
+def test_the_requests_that_a_window_was_compared_with_are_told(serving) -> None:
+    earlier = ReferenceWindow(START - WEEK, START)
+    window = DriftWindow(0, START, START + WEEK, 1200, True, (feature("temp", 0.01),), reference=earlier)
+    checkpoint = Checkpoint().watching("v1", "model", START).with_drift(window, consecutive=1)
+    save_checkpoint(serving.state.monitor(SystemName(SYSTEM)) / "state.json", checkpoint)
+    output = serving.run("drift").output
+    assert "2013-02-01 to 2013-02-08 (v1), compared with 2013-01-25 to 2013-02-01" in output
 
 
 def test_an_output_of_the_model_is_told_as_a_prediction_and_last(serving) -> None:

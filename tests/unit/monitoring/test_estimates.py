@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from capstan.features.values import ColumnType
-from capstan.monitoring.checkpoint import Checkpoint
+from capstan.monitoring.checkpoint import MOST_TOLD, Checkpoint
 from capstan.monitoring.estimates.estimating import Estimates, Unlike
 from capstan.monitoring.estimates.estimator import FILE, Estimator, load_estimator
 from capstan.monitoring.estimates.fitting import fit_estimator
@@ -22,6 +23,8 @@ from capstan.monitoring.estimates.record import Checked, Record, record_of
 from capstan.monitoring.estimates.seen import SeenColumn
 from capstan.monitoring.estimates.trees import LEAST_ROWS, LEAVES, RATE, TREES, fit_trees
 from capstan.monitoring.quality import QualityReference
+from capstan.monitoring.watched_version import WatchedVersion
+from capstan.monitoring.watching import Watcher
 from capstan.monitoring.windows import DriftWindow, Estimate, QualityWindow, WindowOutcome
 from capstan.spec import MLSystem
 from capstan.spec.features import Feature
@@ -351,6 +354,36 @@ def test_the_record_outlives_the_version_and_the_truth_stands_beside_the_estimat
     assert [one["held"] for one in found] == [True, False, False, None, None]
 
 
+def test_of_hourly_looks_those_that_labels_judge_wait_for_them_however_many_come_between() -> None:
+    checkpoint = Checkpoint().watching("v1", "model", START)
+    hour, first = timedelta(hours=1), drift_window(0)
+    # Three weeks of looks, then the labels of the first three weeks: 500 looks later.
+    for number in range(2 * 168 + 169):
+        look = replace(first, number=number, start=first.start + number * hour, end=first.end + number * hour)
+        checkpoint = checkpoint.with_drift(look, consecutive=2)
+    for number, truth in enumerate((0.5, 0.69, 0.5)):
+        checkpoint = checkpoint.with_quality(quality_window(number, truth), consecutive=2)
+    assert checkpoint.watch is not None
+    assert checkpoint.watch.record == Record(3, 1)
+    for number in range(505, 1200):
+        look = replace(first, number=number, start=first.start + number * hour, end=first.end + number * hour)
+        checkpoint = checkpoint.with_drift(look, consecutive=2)
+    told = [entry["quality"]["value"] for entry in checkpoint.told if entry["quality"] is not None]
+    assert told == [0.5, 0.69, 0.5]
+    assert len(checkpoint.told) == MOST_TOLD
+    ends = [entry["end"] for entry in checkpoint.told]
+    assert ends == sorted(ends)
+    assert len(checkpoint.watch.awaited) <= 5
+
+
+def test_of_windows_that_share_no_rows_the_oldest_are_forgotten() -> None:
+    checkpoint = Checkpoint().watching("v1", "model", START)
+    for number in range(MOST_TOLD + 20):
+        checkpoint = checkpoint.with_drift(drift_window(number), consecutive=2)
+    ends = [entry["end"] for entry in checkpoint.told]
+    assert ends == [(START + (number + 1) * WEEK).isoformat() for number in range(20, MOST_TOLD + 20)]
+
+
 def checked(held: bool, sure: bool = True) -> Checked:
     return Checked("v1", START, 0.7, 0.68, 0.72, 0.7 if held else 0.6, sure)
 
@@ -410,3 +443,20 @@ def test_of_very_many_rows_evenly_spread_ones_do(
     assert counted == [5000]
     assert some.value == pytest.approx(whole.value, abs=0.01)
     assert some.standard_error == whole.standard_error
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_file_that_turns_estimates_off_has_none_of_a_version_that_could(
+    tmp_path: Path, system: MLSystem, enabled: bool
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "manifest.json").write_text("{}")
+    Estimator("rocAuc", (), None, 0, 300).save(model)
+    estimate = system.spec.monitoring.estimate.model_copy(update={"enabled": enabled, "alert": False})
+    monitoring = system.spec.monitoring.model_copy(update={"estimate": estimate})
+    asked = system.model_copy(update={"spec": system.spec.model_copy(update={"monitoring": monitoring})})
+    watcher = Watcher(asked, tmp_path, detectors="Scipy")
+    found = watcher._measure(WatchedVersion("v1", str(model), datetime(2013, 2, 1, tzinfo=UTC)))
+    watcher.close()
+    assert (found.estimator is not None) is enabled

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from ruamel.yaml import YAML
+from sent_payloads import body
 
 from capstan.domain.watching import OnlineStanding
 from capstan.monitoring.online import measure_online, rest
@@ -51,7 +52,7 @@ class Shop:
                 "outputs": {"probability": 0.5}, **data,
             },
         }  # fmt: skip
-        self.intake.receive(None, orjson.dumps([payload]), NOW)
+        self.intake.receive(None, body([payload]), NOW)
 
     def happened(self, event: str, ago: timedelta, value: float = 1, **subject: str) -> None:
         self.sent += 1

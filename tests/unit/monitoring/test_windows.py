@@ -75,6 +75,17 @@ def test_only_consecutive_breaches_alert_and_gaps_neither_add_nor_take(
     assert runs.get("drift", 0) == expected
 
 
+def test_windows_overlap_where_looks_come_sooner_than_they_end() -> None:
+    day, watch = timedelta(days=1), WatchedVersion("v1", "/model", SINCE)
+    assert watch.next_drift(7 * day, day) == (SINCE, SINCE + 7 * day)
+    watch = watch.with_drift(DriftWindow(0, SINCE, SINCE + 7 * day, 84, False))
+    assert watch.next_drift(7 * day, day) == (SINCE + day, SINCE + 8 * day)
+    assert watch.next_drift(7 * day, 7 * day) == (SINCE + 7 * day, SINCE + 14 * day)
+    # After a change of the file no window begins before the version did.
+    assert watch.next_drift(30 * day, day) == (SINCE, SINCE + 8 * day)
+    assert watch.next_quality(7 * day) == (SINCE, SINCE + 7 * day)
+
+
 def test_a_checkpoint_survives_json() -> None:
     checkpoint = Checkpoint().watching("v1", "/m", SINCE)
     checkpoint = checkpoint.with_drift(window(feature(0.2)), consecutive=2)

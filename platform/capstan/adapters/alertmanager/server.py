@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from capstan.adapters.alertmanager.poller import AlertPoller
+import httpx
+
+from capstan.adapters.alertmanager.poller import PART, AlertPoller
+from capstan.adapters.alertmanager.receivers import People
 from capstan.adapters.alertmanager.webhook import WebhookHint, WebhookReceiver, parse_webhook
 from capstan.adapters.processes import programs as tools
 from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor
@@ -22,7 +26,9 @@ from capstan.domain.triggers import Alert, OperationAlert
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import UnavailableError
 from capstan.files import write_whole
+from capstan.outages import in_words
 from capstan.ports.codec import to_yaml
+from capstan.spec.receivers import Receiver
 
 __all__ = [
     "REPLAY",
@@ -59,8 +65,8 @@ class AlertmanagerSettings:
 REPLAY = {"group_interval": "1s", "repeat_interval": "1m"}
 
 
-def config(settings: AlertmanagerSettings) -> dict[str, Any]:
-    """alertmanager.yml: one notification for each alert of a version, at once."""
+def config(settings: AlertmanagerSettings, people: Mapping[str, People] | None = None) -> dict[str, Any]:
+    """alertmanager.yml: one notification for each alert of a version, at once; people of systems by a system's name."""
     receiver: dict[str, Any] = {"name": "capstan"}
     if settings.webhook_url:
         webhook: dict[str, Any] = {"url": settings.webhook_url, "send_resolved": True}
@@ -68,15 +74,21 @@ def config(settings: AlertmanagerSettings) -> dict[str, Any]:
             token = str(settings.webhook_token_file.resolve())
             webhook["http_config"] = {"authorization": {"type": "Bearer", "credentials_file": token}}
         receiver["webhook_configs"] = [webhook]
+    told = people or {}
+    routes = [route for system, its in told.items() for route in its.routes(system)]
+    if routes:
+        # Without it, an alert that a route takes would not reach the loop.
+        routes.insert(0, {"receiver": "capstan", "continue": True})
     return {
         "route": {
+            **({"routes": routes} if routes else {}),
             "receiver": "capstan",
-            "group_by": ["alertname", "system", "version"],
+            "group_by": ["alertname", "system", "version", "slo"],
             "group_wait": "0s",
             "group_interval": settings.group_interval,
             "repeat_interval": settings.repeat_interval,
         },
-        "receivers": [receiver],
+        "receivers": [receiver, *(one for system, its in told.items() for one in its.documents(system))],
     }
 
 
@@ -88,6 +100,12 @@ class AlertmanagerServer:
         self._folder = folder.resolve()
         self.settings = settings
         self.port = supervisor.port(PROCESS)
+        self._file = self._folder / "alertmanager.yml"
+        self._lock = threading.Lock()
+        """Systems of one host say at the same time whom they tell."""
+        self._people: dict[str, People] = {}
+        self._loaded: bytes | None = None
+        """What it is known to have read; None: it may be something else."""
 
     @property
     def address(self) -> str:
@@ -95,11 +113,11 @@ class AlertmanagerServer:
 
     def start(self) -> None:
         """Run it, or adopt a running one; returns when it answers. Raises MissingToolError, UnavailableError."""
-        content = to_yaml(config(self.settings))
-        file = self._folder / "alertmanager.yml"
-        write_whole(file, content)
+        base = to_yaml(config(self.settings))
+        content = to_yaml(config(self.settings, self._people))
+        write_whole(self._file, content)
         flags = {
-            "config.file": str(file),
+            "config.file": str(self._file),
             "storage.path": str(self._folder / "data"),
             "web.listen-address": f"127.0.0.1:{self.port}",
             # Empty means alone. Otherwise it would wait a minute for peers and open a port on all addresses.
@@ -111,14 +129,50 @@ class AlertmanagerServer:
             name=PROCESS,
             cwd=tools.working_folder(program),
             argv=(str(program), *(f"--{name}={value}" for name, value in flags.items())),
-            env={"GOMAXPROCS": "1", "CAPSTAN_CONFIG": hashlib.sha256(content).hexdigest()},
+            env={"GOMAXPROCS": "1", "CAPSTAN_CONFIG": hashlib.sha256(base).hexdigest()},
             health_url=f"{self.address}/-/ready",
         )
         self._supervisor.ensure(spec)
         self._supervisor.wait_healthy(PROCESS, 30.0)
+        # One that outlived its host may still tell people whom no file names any more.
+        self._reload()
+        self._loaded = content
 
     def stop(self) -> None:
         self._supervisor.stop(PROCESS)
+
+    def set_receivers(self, system: str, receivers: Sequence[Receiver], secrets: Path) -> None:
+        """Tell these of the system's alerts from now on, besides the loop. `secrets`: a folder with files NAME/KEY.
+
+        Raises UnavailableError if Alertmanager is away or refuses them; refused ones are taken back.
+        """
+        with self._lock:
+            people = dict(self._people)
+            if receivers:
+                people[system] = People(receivers, secrets)
+            else:
+                people.pop(system, None)
+            content = to_yaml(config(self.settings, people))
+            # Each start of a system says it, mostly again.
+            if content == self._loaded:
+                return
+            self._loaded = None
+            write_whole(self._file, content)
+            try:
+                self._reload()
+            except UnavailableError:
+                # One that is away would not start with receivers that it refuses, and nobody would be told.
+                write_whole(self._file, to_yaml(config(self.settings, self._people)))
+                raise
+            self._people, self._loaded = people, content
+
+    def _reload(self) -> None:
+        try:
+            answer = httpx.post(f"{self.address}/-/reload", timeout=10, trust_env=False)
+        except httpx.HTTPError as error:
+            raise UnavailableError(PART, in_words(error, PART)) from error
+        if answer.is_error:
+            raise UnavailableError(PART, f"it refused the receivers: {answer.text.strip()}")
 
 
 class AlertmanagerAlerts:
@@ -162,7 +216,7 @@ class AlertmanagerAlerts:
             alerts = [operation_alert_of(entry) for entry in self._list(OPERATION, silenced=False)]
             self._operation = sorted(
                 (alert for alert in alerts if alert is not None),
-                key=lambda alert: (alert.since, alert.name, alert.version),
+                key=lambda alert: (alert.since, alert.name, alert.version, alert.slo),
             )
             self._operation_at = time.monotonic()
         return self._operation
@@ -245,6 +299,7 @@ def operation_alert_of(entry: dict[str, Any]) -> OperationAlert | None:
         version=VersionName(labels.get("version", "")),
         since=since,
         summary=str(annotations.get("summary", "")),
+        slo=str(labels.get("slo", "")),
     )
 
 

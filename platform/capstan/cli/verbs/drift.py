@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, print_json
-from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.cli.place import Context, Namespace, place_of
 from capstan.cli.stored_system import System, open_system
 from capstan.cli.tables_shown import aligned
+from capstan.cli.told_windows import told_windows
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from capstan.adapters.kubernetes.client import KubeClient
-    from capstan.cli.stored_system import StoredSystem
-    from capstan.verbs.drifting import Drift, Drifted, Window
+    from capstan.verbs.drifting import Drift, Drifted, Slices, Window
 
 app = App()
 
 BARS = "▁▂▃▄▅▆▇█"
 _MOST_WINDOWS = 10
 """Windows that are told one by one."""
+_FEWEST_SLICES = 3
+"""Pairs of slice and feature that are told though none moved."""
 
 
 @app.command(epilog="Example: capstan drift flight-delays --feature temp")
@@ -53,7 +55,7 @@ def drift(
 
         place = place_of(state, context, namespace)
         with open_system(place, system) as stored:
-            found = drift_of(_told(stored), last=last, version=version)
+            found = drift_of(told_windows(stored.place, stored.name), last=last, version=version)
         if version is not None and not found.windows:
             raise NotFoundError(
                 f"no window was decided while {version} was watched; `capstan drift` shows all"
@@ -69,21 +71,6 @@ def drift(
             )
             return
         _print(stored.name, found, chosen)
-
-
-def _told(stored: StoredSystem) -> list[dict[str, Any]]:
-    if not isinstance(stored.place, Cluster):
-        from capstan.verbs.drifting import windows_on_machine
-
-        return windows_on_machine(stored.place.state, stored.name)
-    from capstan.cluster.monitor_pod import ask_monitor
-    from capstan.cluster.names import SystemNames
-
-    names = SystemNames(stored.place.namespace, stored.name)
-    windows: list[dict[str, Any]] = ask_monitor(cast("KubeClient", stored.place.kube), names, "/windows")[
-        "windows"
-    ]
-    return windows
 
 
 def _chosen(features: Sequence[Drifted], wanted: Sequence[str]) -> list[Drifted]:
@@ -112,8 +99,9 @@ def _print(name: str, found: Drift, chosen: Sequence[Drifted]) -> None:
         return
     newest = found.windows[-1]
     count = len(found.windows)
+    beside = f", compared with {_between(*newest.reference)}" if newest.reference is not None else ""
     typer.echo(
-        f"{name}: {count} window{'s' if count > 1 else ''}, the newest of {_span(newest)} ({newest.version})"
+        f"{name}: {count} window{'s' if count > 1 else ''}, the newest of {_span(newest)} ({newest.version}){beside}"
     )
     rows: list[tuple[str, ...]] = [
         ("feature", "test", "distance", "threshold", "above", "missing", "over time")
@@ -125,6 +113,10 @@ def _print(name: str, found: Drift, chosen: Sequence[Drifted]) -> None:
         f"over time: up to {BARS[3]} within the threshold, {BARS[4]} and more above it, {BARS[-1]} from 1.75 times on; "
         "· not measured"
     )
+    if newest.slices is not None:
+        typer.echo("")
+        for line in _slices(newest.slices):
+            typer.echo(line)
     typer.echo("")
     for line in aligned(
         [("window", "version", "rows", "verdicts"), *map(_window, found.windows[-_MOST_WINDOWS:])]
@@ -133,6 +125,24 @@ def _print(name: str, found: Drift, chosen: Sequence[Drifted]) -> None:
     if told := _estimates_in_words(found.windows):
         typer.echo("")
         typer.echo(told)
+
+
+def _slices(found: Slices) -> list[str]:
+    rows: list[tuple[str, ...]] = [("slice", "feature", "distance", "threshold", "rows", "")]
+    rows += [
+        (
+            one.slice,
+            one.feature,
+            f"{one.distance:.3f}",
+            f"{one.threshold:.3f}",
+            f"{one.rows:,}",
+            "above" if one.is_above else "",
+        )
+        for one in found.farthest[: max(_FEWEST_SLICES, sum(one.is_above for one in found.farthest))]
+    ]
+    shown = sum(one.is_above for one in found.farthest)
+    more = [f"{found.moved - shown:,} more are above their threshold"] if found.moved > shown else []
+    return [*(aligned(rows) if found.farthest else []), *more, f"in the newest window: {found}"]
 
 
 def _estimates_in_words(windows: Sequence[Window]) -> str:
@@ -187,10 +197,14 @@ def _window(window: Window) -> tuple[str, ...]:
 
 
 def _verdict(question: str, outcome: str) -> str:
-    above = "dropped" if question == "quality" else "above"
+    above = {"quality": "dropped", "concept": "losses rose"}.get(question, "above")
     return {"Fine": "fine", "Breach": above, "NoEvidence": "not judged"}.get(outcome, outcome)
 
 
 def _span(window: Window) -> str:
-    form = "%Y-%m-%d" if window.end.time() == window.end.min.time() else "%Y-%m-%d %H:%M"
-    return f"{window.start:{form}} to {window.end:{form}}" if window.start else f"{window.end:{form}}"
+    return _between(window.start, window.end)
+
+
+def _between(start: datetime | None, end: datetime) -> str:
+    form = "%Y-%m-%d" if end.time() == end.min.time() else "%Y-%m-%d %H:%M"
+    return f"{start:{form}} to {end:{form}}" if start else f"{end:{form}}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,44 +13,41 @@ from numpy.typing import ArrayLike, NDArray
 from capstan.errors import InvalidDataError
 from capstan.features.columns import numbers, texts, type_of
 from capstan.features.values import ColumnType
-from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import (
     QUALITY_SHARE,
+    Share,
     Threshold,
     false_breach_probability,
     leave_out,
     threshold,
 )
 from capstan.monitoring.drift.distances import category_noise
+from capstan.monitoring.drift.fitting_slices import LARGEST_SHARE, fit_slices
 from capstan.monitoring.drift.joint_rows import Encoding, Place
 from capstan.monitoring.drift.kinds import Detector, chosen, chosen_of_rows
 from capstan.monitoring.drift.reference import FeatureReference, Reference, RowsReference
+from capstan.monitoring.drift.stretches import (
+    STEPS,
+    Column,
+    Strides,
+    evenly,
+    full_blocks,
+    strides_by_rows,
+    strides_of,
+    usual_length,
+)
 from capstan.recording.outputs import output_facts
 from capstan.recording.payloads import Kind
 from capstan.spec import MLSystem
 from capstan.tasks import Predictions, Task, task_of
 
-MOST_ROWS = 20_000
 MOST_JOINT_ROWS = 10_000
 """Rows of all features together that a model folder keeps."""
 GRID = 2048
 """Points at which cumulated shares are compared during calibration: KS is exact to 1/2048 there."""
-STEPS = 7
-"""Blocks slide by a seventh of the window, so that a short reference still shows how weeks differ."""
-LARGEST_SHARE = 0.75
-LEAST_BLOCK_SHARE = 0.3
-"""Of the median block's rows; emptier blocks are left out."""
 
 Table = Mapping[str, ArrayLike]
 Served = Callable[[NDArray[np.int64]], Predictions]
-
-
-class _Strides(NamedTuple):
-    of_row: NDArray[np.int64]
-    """Stride of each row, counted back from the newest; rows before the first whole stride have -1."""
-    whole: int
-    """Number of whole strides."""
-    independent_blocks: int
 
 
 class _Blocks(NamedTuple):
@@ -72,17 +69,25 @@ def fit(
     spec = system.spec
     times = _microseconds(_column(columns, spec.data.keys.time_column))
     order = np.argsort(times, kind="stable")
-    strides = _strides(times[order], spec.monitoring.window.duration.total_seconds() * 1e6)
+    window, lag = spec.monitoring.window, spec.monitoring.reference_lag
+    longest, in_order = window.duration.total_seconds() * 1e6, times[order]
+    if window.rows is None:
+        strides = strides_of(in_order, longest, None if lag is None else lag.total_seconds() * 1e6)
+    else:
+        strides = strides_by_rows(in_order, window.rows, longest)
+    usual = timedelta(microseconds=usual_length(in_order, window.rows, longest))
     outputs = [] if predictions is None else watched_outputs(task_of(spec), predictions)
     drift = spec.monitoring.drift
     together = chosen_of_rows(drift)
-    watched = len(spec.features) + len(outputs) + (together is not None)
+    watched = len(spec.features) + len(outputs) + (together is not None) + drift.slices.alert
     probability = false_breach_probability(
         (1 - QUALITY_SHARE) * drift.false_alarms_per_month,
-        spec.monitoring.window.duration,
+        usual,
         watched,
         drift.consecutive,
+        step=window.step if window.rows is None else None,
     )
+    share = Share(probability, watched)
     detectors = chosen(drift)
     inputs = []
     for feature in spec.features:
@@ -91,16 +96,18 @@ def fit(
         values: NDArray[Any] = (
             numbers(column, feature.column, found) if feature.reading == "numeric" else texts(column, found)
         )
-        inputs.append(_Column.of(feature.name, feature.column, feature.reading, found, values[order]))
+        inputs.append(Column.of(feature.name, feature.column, feature.reading, found, values[order]))
     answers = []
     if predictions is not None:
         for name, kind, values in _as_served(predictions, outputs, order, served):
             found = ColumnType.NUMBER if kind == "numeric" else ColumnType.TEXT
-            answers.append(_Column.of(f":{name}", name, kind, found, values))
+            answers.append(Column.of(f":{name}", name, kind, found, values))
     return Reference(
-        tuple(_fit_feature(one, detectors[one.kind], strides, probability) for one in inputs),
-        tuple(_fit_feature(one, detectors[one.kind], strides, probability) for one in answers),
-        None if together is None else _fit_rows(inputs, together, strides, probability),
+        tuple(_fit_feature(one, detectors[one.kind], strides, share) for one in inputs),
+        tuple(_fit_feature(one, detectors[one.kind], strides, share) for one in answers),
+        None if together is None else _fit_rows(inputs, together, strides, share),
+        fit_slices(inputs, [detectors[one.kind] for one in inputs], system, strides, share),
+        lag,
     )
 
 
@@ -126,7 +133,7 @@ def _as_served(
     for name, kind in outputs:
         if kind == "numeric":
             sound &= np.isfinite(ordered[name])
-    compared = _evenly(np.flatnonzero(sound))
+    compared = evenly(np.flatnonzero(sound))
     answered = served(order[compared]) if served is not None and len(compared) else None
     for name, kind in outputs:
         values = np.array(ordered[name], dtype=np.float64 if kind == "numeric" else object)
@@ -135,63 +142,38 @@ def _as_served(
         yield name, kind, values
 
 
-class _Column(NamedTuple):
-    """One feature or output, in order of time."""
-
-    name: str
-    column: str
-    kind: Kind
-    type: ColumnType
-    values: NDArray[Any]
-    """Numbers, those that are one but for their last digits made one; or codes."""
-    present: NDArray[np.bool_]
-    vocabulary: tuple[str, ...]
-
-    @classmethod
-    def of(cls, name: str, column: str, kind: Kind, found: ColumnType, values: NDArray[Any]) -> _Column:
-        """`values`: numbers, nan for a missing one, or texts, None for a missing one."""
-        if kind == "numeric":
-            present = np.isfinite(values)
-            snapped = Atoms.of(_evenly(values[present])).snap(values)
-            return cls(name, column, kind, found, snapped, present, ())
-        present = np.array([text is not None for text in values], dtype=bool)
-        vocabulary = tuple(sorted(set(values[present])))
-        known = {text: code for code, text in enumerate(vocabulary)}
-        codes = np.array([known[text] if text is not None else 0 for text in values], dtype=np.int64)
-        return cls(name, column, kind, found, codes, present, vocabulary)
-
-
-def _fit_rows(
-    inputs: Sequence[_Column], detector: Detector, strides: _Strides, probability: float
-) -> RowsReference:
+def _fit_rows(inputs: Sequence[Column], detector: Detector, strides: Strides, share: Share) -> RowsReference:
     encoding = Encoding(tuple(Place.of(one.name, one.kind, one.values[one.present]) for one in inputs))
-    chosen_rows = _evenly(np.arange(len(strides.of_row)), MOST_JOINT_ROWS)
+    chosen_rows = evenly(np.arange(len(strides.of_row)), MOST_JOINT_ROWS)
     sample = encoding.matrix(
         ((one.values[chosen_rows], one.present[chosen_rows]) for one in inputs), len(chosen_rows)
     )
-    blocks = _of_stretches(detector, sample, _row_blocks(strides.of_row[chosen_rows], strides.whole))
+    rows = _row_blocks(strides.of_row[chosen_rows], strides.whole)
+    if strides.lag is None:
+        blocks = _of_stretches(detector, sample, list(rows.values()))
+    else:
+        blocks = _of_pairs(detector, sample, rows, strides.lag)
     return RowsReference(
         detector=detector,
         encoding=encoding,
         sample=sample,
-        distance=_threshold(blocks, probability, strides),
+        distance=_threshold(blocks, share, strides),
         distance_noise=blocks.noise,
     )
 
 
-def _row_blocks(of_row: NDArray[np.int64], strides: int) -> list[NDArray[np.int64]]:
-    """Of each block, 1 for a row of it and 0 for another."""
+def _row_blocks(of_row: NDArray[np.int64], strides: int) -> dict[int, NDArray[np.int64]]:
+    """Of each block, by its first stride: 1 for a row of it and 0 for another."""
     per_stride = np.bincount(of_row[of_row >= 0], minlength=strides).reshape(-1, 1)
-    return [
-        ((of_row >= first) & (of_row < first + STEPS)).astype(np.int64) for first in _full_blocks(per_stride)
-    ]
+    return {
+        first: ((of_row >= first) & (of_row < first + STEPS)).astype(np.int64)
+        for first in full_blocks(per_stride)
+    }
 
 
-def _fit_feature(
-    read: _Column, detector: Detector, strides: _Strides, probability: float
-) -> FeatureReference:
+def _fit_feature(read: Column, detector: Detector, strides: Strides, share: Share) -> FeatureReference:
     values, present = read.values, read.present
-    sample: NDArray[Any] = _evenly(values[present])
+    sample: NDArray[Any] = evenly(values[present])
     if read.kind == "numeric":
         grid = (
             np.unique(np.quantile(sample, np.linspace(0, 1, GRID), method="lower")) if len(sample) else sample
@@ -212,22 +194,27 @@ def _fit_feature(
         vocabulary=read.vocabulary,
         rows=len(values),
         missing_rate=missing,
-        distance=_threshold(blocks, probability, strides),
+        distance=_threshold(blocks, share, strides),
         distance_noise=blocks.noise,
-        rise=_threshold(rises, probability, strides),
+        rise=_threshold(rises, share, strides),
         rise_noise=rises.noise,
     )
 
 
-def _threshold(blocks: _Blocks, probability: float, strides: _Strides) -> Threshold:
-    return threshold(blocks.distances, probability, independent_blocks=strides.independent_blocks)
+def _threshold(blocks: _Blocks, share: Share, strides: Strides) -> Threshold:
+    return threshold(
+        blocks.distances,
+        share.probability,
+        independent_blocks=strides.independent_blocks,
+        columns=share.columns,
+    )
 
 
 def _distances(
     cells: NDArray[np.int64],
     present: NDArray[np.bool_],
     values: NDArray[Any],
-    strides: _Strides,
+    strides: Strides,
     detector: Detector,
 ) -> _Blocks:
     """`values` are those of the cells."""
@@ -238,7 +225,10 @@ def _distances(
     flat = strides.of_row[used] * size + cells[used]
     per_stride = np.bincount(flat, minlength=strides.whole * size).reshape(strides.whole, size)
     whole = np.bincount(cells[present], minlength=size)
-    return _of_stretches(detector, values, _block_sums(per_stride), whole)
+    blocks = _block_sums(per_stride)
+    if strides.lag is not None:
+        return _of_pairs(detector, values, blocks, strides.lag)
+    return _of_stretches(detector, values, list(blocks.values()), whole)
 
 
 def _of_stretches(
@@ -257,14 +247,28 @@ def _of_stretches(
     return _Blocks([distance for distance, _ in found], noise)
 
 
-def _rises(present: NDArray[np.bool_], strides: _Strides) -> _Blocks:
+def _of_pairs(
+    detector: Detector, cells: NDArray[Any], blocks: Mapping[int, NDArray[np.int64]], lag: int
+) -> _Blocks:
+    """Each block beside the one that lies `lag` strides before it; `blocks` by first stride, back from the newest."""
+    pairs = [(block, blocks[first + lag]) for first, block in blocks.items() if first + lag in blocks]
+    few = np.linspace(0, len(pairs) - 1, min(len(pairs), detector.stretches)).round().astype(np.int64)
+    distances, noises = [], []
+    for block, earlier in (pairs[number] for number in few):
+        if block.any() and earlier.any():
+            distances.append(detector.from_rest(cells, block, block + earlier))
+            noises.append(detector.noise_of_block(cells, block, block + earlier))
+    return _Blocks(distances, float(np.mean(noises)) if noises else 0.0)
+
+
+def _rises(present: NDArray[np.bool_], strides: Strides) -> _Blocks:
     used = strides.of_row >= 0
     flat = strides.of_row[used] * 2 + ~present[used]
     per_stride = np.bincount(flat, minlength=strides.whole * 2).reshape(strides.whole, 2)
     rate = 1 - float(present.mean()) if len(present) else 0.0
     spread = 2 * float(np.sqrt(rate * (1 - rate)))
     rises, noises = [], []
-    for _, missing, rows in ((c[0], int(c[1]), int(c.sum())) for c in _block_sums(per_stride)):
+    for _, missing, rows in ((c[0], int(c[1]), int(c.sum())) for c in _block_sums(per_stride).values()):
         share = rows / len(present)
         if share <= LARGEST_SHARE:
             rises.append(max(0.0, leave_out(missing / rows - rate, share)))
@@ -272,38 +276,10 @@ def _rises(present: NDArray[np.bool_], strides: _Strides) -> _Blocks:
     return _Blocks(rises, float(np.mean(noises)) if noises else 0.0)
 
 
-def _block_sums(per_stride: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Counts of all blocks of `STEPS` strides, but for those with hardly a row."""
+def _block_sums(per_stride: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Counts of all blocks of `STEPS` strides, by their first, but for those with hardly a row."""
     total = np.vstack([np.zeros_like(per_stride[:1]), np.cumsum(per_stride, axis=0)])
-    return [total[first + STEPS] - total[first] for first in _full_blocks(per_stride)]
-
-
-def _full_blocks(per_stride: NDArray[np.int64]) -> list[int]:
-    """First stride of each block that has rows enough."""
-    rows = np.append(0, np.cumsum(per_stride.sum(axis=1)))
-    if len(rows) <= STEPS:
-        return []
-    of_block = rows[STEPS:] - rows[:-STEPS]
-    least = max(1.0, LEAST_BLOCK_SHARE * float(np.median(of_block)))
-    return [int(first) for first in np.flatnonzero(of_block >= least)]
-
-
-def _strides(times: NDArray[np.int64], window: float) -> _Strides:
-    if not len(times):
-        raise InvalidDataError("the reference has no rows; train on some")
-    stride = window / STEPS
-    # The last row is followed by as much time as lies between rows, or ten weeks would count as nine.
-    span = float(times[-1] - times[0]) * (1 + 1 / max(1, len(times) - 1)) + 1
-    count = int(span // stride)
-    of_row = ((times[-1] - times) // stride).astype(np.int64)
-    return _Strides(np.where(of_row < count, of_row, -1), count, int(span // window))
-
-
-def _evenly(values: NDArray[Any], most: int = MOST_ROWS) -> NDArray[Any]:
-    """At most so many of the values, evenly spaced in time: every stretch keeps its share, without chance."""
-    if len(values) <= most:
-        return values
-    return values[np.linspace(0, len(values) - 1, most).round().astype(np.int64)]
+    return {first: total[first + STEPS] - total[first] for first in full_blocks(per_stride)}
 
 
 def _columns(reference: Any) -> Mapping[str, Any]:

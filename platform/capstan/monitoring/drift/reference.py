@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,11 +27,14 @@ from capstan.monitoring.drift.calibration import Threshold, for_size
 from capstan.monitoring.drift.distances import category_noise
 from capstan.monitoring.drift.joint_rows import Encoding
 from capstan.monitoring.drift.kinds import Detector, made_again
+from capstan.monitoring.drift.slices import SlicesReference
 from capstan.recording.payloads import Kind
 
 FORMAT = 6
 ROWS = "rows.npy"
 """The sample of all features together."""
+SLICES = "slices.npy"
+"""How often each cell is in each slice."""
 _CONFIG = """name = "{name}"
 x_ref = "x_ref.npy"
 preprocess_fn = "None"
@@ -137,6 +141,10 @@ class Reference:
     """Of those whose drift is watched; empty: the version was packaged without predictions on its reference."""
     together: RowsReference | None = None
     """All features together; None: the file did not ask for it when the version was trained."""
+    slices: SlicesReference | None = None
+    """None: the file named no slices when the version was trained."""
+    lag: timedelta | None = None
+    """Time between the two windows that thresholds were found for; None: they are for windows beside these samples."""
 
     def save(self, folder: Path) -> None:
         """Write the folder; the same reference gives the same bytes. Raises DiskFullError."""
@@ -175,6 +183,12 @@ class Reference:
                 "distance": asdict(self.together.distance),
                 "distance_noise": self.together.distance_noise,
             }
+        if self.lag is not None:
+            document["lag_seconds"] = self.lag.total_seconds()
+        if self.slices is not None:
+            with (folder / SLICES).open("wb") as file:
+                np.save(file, self.slices.numbers.astype(np.int32), allow_pickle=False)
+            document["slices"] = self.slices.facts()
         write_whole(
             folder / "thresholds.json", orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=0o644
         )
@@ -198,10 +212,12 @@ def load_reference(folder: Path) -> Reference:
         features = [_feature(folder, words) for words in document["features"]]
         outputs = int(document["outputs"])
         together = _together(folder, document["together"]) if "together" in document else None
+        slices = _slices(folder, document["slices"]) if "slices" in document else None
+        lag = timedelta(seconds=document["lag_seconds"]) if "lag_seconds" in document else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidDataError(f"{path}: cannot be read: {error}; train the model again") from error
     first = len(features) - outputs
-    return Reference(tuple(features[:first]), tuple(features[first:]), together)
+    return Reference(tuple(features[:first]), tuple(features[first:]), together, slices, lag)
 
 
 def _together(folder: Path, words: dict[str, Any]) -> RowsReference:
@@ -212,6 +228,11 @@ def _together(folder: Path, words: dict[str, Any]) -> RowsReference:
         distance=Threshold(**words["distance"]),
         distance_noise=words["distance_noise"],
     )
+
+
+def _slices(folder: Path, words: dict[str, Any]) -> SlicesReference:
+    numbers = np.load(folder / SLICES, allow_pickle=False).astype(np.int64)
+    return SlicesReference.made_again(words, numbers)
 
 
 def _feature(folder: Path, words: dict[str, Any]) -> FeatureReference:

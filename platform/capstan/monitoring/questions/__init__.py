@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from capstan.monitoring.questions.blind import BLIND
+from capstan.monitoring.questions.concept import ConceptDrift
 from capstan.monitoring.questions.drift import DriftQuestion
 from capstan.monitoring.questions.estimate import EstimatedDrop
 from capstan.monitoring.questions.missing import MissingQuestion
@@ -20,6 +21,7 @@ _MEMBERS: tuple[WindowQuestion, ...] = (
     MissingQuestion(),
     EstimatedDrop(),
     QualityDrop(),
+    ConceptDrift(),
 )
 
 QUESTIONS: Mapping[str, WindowQuestion] = {question.name: question for question in _MEMBERS}

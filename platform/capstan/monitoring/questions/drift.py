@@ -10,6 +10,7 @@ from capstan.monitoring.questions.texts import AlertText
 from capstan.monitoring.windows import DriftWindow, FeatureDrift, Gap, WindowOutcome, worst
 
 GIVEN_AWAY = "capstan_drift_given_away"
+SLICE_DISTANCE = "capstan_drift_slice_distance"
 
 
 class DriftQuestion(WindowQuestion):
@@ -21,11 +22,18 @@ class DriftQuestion(WindowQuestion):
     def ask(self, window: DriftWindow) -> Answer:
         if (gap := window.too_few) is not None:
             return Answer(WindowOutcome.NO_EVIDENCE, gap)
-        outcome = worst(
+        if window.no_reference is not None:
+            return Answer(WindowOutcome.NO_EVIDENCE, window.no_reference)
+        outcomes = [
             feature.drift for feature in (*window.features, *window.together) if feature.has_reference
-        )
+        ]
+        of_features = worst(outcomes)
+        asked = window.slices if window.slices is not None and window.slices.is_asked else None
+        outcome = worst([*outcomes, asked.outcome]) if asked is not None else of_features
         if outcome is not WindowOutcome.NO_EVIDENCE:
             return Answer(outcome)
+        if asked is not None and asked.gap is not None and of_features is not WindowOutcome.NO_EVIDENCE:
+            return Answer(outcome, asked.gap)
         if not any(feature.has_reference for feature in window.features):
             gap = Gap("NoReference", "the version carries no reference of its inputs; train it again")
         else:
@@ -35,10 +43,11 @@ class DriftQuestion(WindowQuestion):
     def summary(self, text: AlertText) -> str:
         # Each window has features above their thresholds, but not always the same ones.
         above = text.features_above("capstan_drift_distance", "capstan_drift_threshold")
-        told = f"drift{text.in_a_row}; above threshold in the last: {above}(distance)"
-        if text.system.spec.monitoring.drift.multivariate != "Classifier":
-            return told
-        return f"{told}{text.largest(GIVEN_AWAY, ', given away by ')}"
+        told = f"drift{text.from_reference}{text.in_a_row}; above threshold in the last: {above}(distance)"
+        spec = text.system.spec
+        if spec.monitoring.drift.multivariate == "Classifier":
+            told += text.largest(GIVEN_AWAY, ", given away by ")
+        return told + text.slices_above(SLICE_DISTANCE, "; by slice: ") if spec.evaluation.slices else told
 
     def readings(self, window: DriftWindow) -> Iterable[Reading]:
         for feature in (*window.features, *window.together):
@@ -55,6 +64,13 @@ class DriftQuestion(WindowQuestion):
                     share,
                     {"feature": name},
                 )
+        for one in window.slices.above if window.slices is not None else ():
+            yield Reading(
+                SLICE_DISTANCE,
+                "Distance of a feature among the rows of one slice, where it is above its threshold",
+                one.distance,
+                {"slice": one.slice, "feature": one.feature},
+            )
 
 
 def silence(features: Sequence[FeatureDrift]) -> Gap:

@@ -21,6 +21,8 @@ class PredictionsQuestion(WindowQuestion):
     def ask(self, window: DriftWindow) -> Answer:
         if (gap := window.too_few) is not None:
             return Answer(WindowOutcome.NO_EVIDENCE, gap)
+        if window.no_output_reference is not None:
+            return Answer(WindowOutcome.NO_EVIDENCE, window.no_output_reference)
         if not window.outputs:
             lacking = Gap(
                 "NoReference", "the version carries no reference of its predictions; train it again"
@@ -38,7 +40,8 @@ class PredictionsQuestion(WindowQuestion):
         distance = text.value_of("capstan_prediction_drift_distance")
         if text.has_several_outputs:
             distance = f"{text.label_of('capstan_prediction_drift_distance', 'output')} {distance}"
-        return f"distance of predictions from those at training: {distance}{text.in_windows}"
+        earlier = text.earlier or "at training"
+        return f"distance of predictions from those {earlier}: {distance}{text.in_windows}"
 
     def readings(self, window: DriftWindow) -> Iterable[Reading]:
         told = [

@@ -22,11 +22,31 @@ class AlertText:
         return "" if self.namespace is None else f",namespace='{self.namespace}'"
 
     @property
+    def earlier(self) -> str:
+        """`in the window before` or `364 days before`; empty: windows are compared with the training data."""
+        drift = self.system.spec.monitoring.drift
+        if drift.reference == "PreviousWindow":
+            return "in the window before"
+        season = drift.season_length
+        return "" if season is None else f"{_days(season.total_seconds())} before"
+
+    @property
+    def from_reference(self) -> str:
+        """` from requests 364 days before`; empty: windows are compared with the training data."""
+        return f" from requests {self.earlier}" if self.earlier else ""
+
+    @property
     def in_windows(self) -> str:
         """` in 2 windows of 7 days`."""
         watched = self.system.spec.monitoring
-        count, length = watched.drift.consecutive, _days(watched.window.duration.total_seconds())
-        return f" in 1 window of {length}" if count == 1 else f" in {count} windows of {length}"
+        count, rows = watched.drift.consecutive, watched.window.rows
+        length = _days(watched.window.duration.total_seconds()) if rows is None else f"{rows:,} rows"
+        if count == 1:
+            return f" in 1 window of {length}"
+        apart = (
+            "" if watched.window.every is None else f", {_days(watched.window.every.total_seconds())} apart"
+        )
+        return f" in {count} windows of {length}{apart}"
 
     @property
     def in_a_row(self) -> str:
@@ -86,6 +106,20 @@ class AlertText:
                 "\"sort_desc(topk(3, METRIC{system='%s',version='%s'HERE} > 0))\" "
                 "$labels.system $labels.version) }}{{ if $number }} {{ else }}BEFORE{{ end }}"
                 '{{ .Labels.feature }} {{ printf "%.2f" .Value }}{{ end }}'
+            )
+            .replace("METRIC", metric)
+            .replace("HERE", self.here)
+            .replace("BEFORE", before)
+        )
+
+    def slices_above(self, metric: str, before: str) -> str:
+        """The three slices that moved farthest, each with its feature and distance, after some words; empty: none."""
+        return (
+            (
+                "{{ range $number, $one := query (printf "
+                "\"sort_desc(topk(3, METRIC{system='%s',version='%s'HERE}))\" "
+                "$labels.system $labels.version) }}{{ if $number }}, {{ else }}BEFORE{{ end }}"
+                '{{ .Labels.slice }}: {{ .Labels.feature }} {{ printf "%.2f" .Value }}{{ end }}'
             )
             .replace("METRIC", metric)
             .replace("HERE", self.here)

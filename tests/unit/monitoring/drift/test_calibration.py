@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from capstan.monitoring.drift.calibration import (
+    MONTH,
     false_breach_probability,
     for_size,
     leave_out,
@@ -66,3 +67,24 @@ def test_leaving_a_block_out_is_exact() -> None:
 def test_a_smaller_window_raises_and_a_larger_one_never_lowers_the_threshold() -> None:
     assert for_size(0.1, noise=0.09, calibrated_noise=0.04) == pytest.approx(0.15)
     assert for_size(0.1, noise=0.01, calibrated_noise=0.04) == 0.1
+
+
+def test_looks_that_overlap_each_count_and_do_not_confirm_each_other() -> None:
+    day = timedelta(days=1)
+    looks = MONTH / day
+    assert false_breach_probability(0.1, WEEK, 1, 1, step=day) == pytest.approx(0.1 / looks)
+    # Two looks in a row share six days of seven, eight are the first that have a pair without a common row.
+    assert false_breach_probability(0.1, WEEK, 1, 2, step=day) == pytest.approx(0.1 / looks)
+    assert false_breach_probability(0.1, WEEK, 1, 8, step=day) == pytest.approx((0.1 / looks) ** 0.5)
+    assert false_breach_probability(0.1, WEEK, 1, 2, step=WEEK) == false_breach_probability(0.1, WEEK, 1, 2)
+
+
+def test_many_columns_beside_each_other_are_farther_above_their_maxima() -> None:
+    def found(columns: int) -> float:
+        return threshold([0.02, 0.08], 0.02, independent_blocks=2, columns=columns).value
+
+    assert found(1) == found(20) == pytest.approx(1.25 * 0.08)
+    assert found(100) == pytest.approx((1.25 + 0.2 * np.log(5)) * 0.08)
+    many = threshold([0.01 * n for n in range(200)], 0.05, independent_blocks=200, columns=100)
+    assert many.rule == "Quantile"
+    assert many.value == pytest.approx(1.8905)

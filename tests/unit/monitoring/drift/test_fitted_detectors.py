@@ -217,3 +217,23 @@ def test_a_feature_that_training_never_saw_has_no_detector(system: MLSystem, row
     found = fitted_detectors.fit(rows.assign(temp=np.nan), system)
     temp = next(feature for feature in found.features if feature.name == "temp")
     assert (len(temp.sample), temp.missing_rate, temp.distance.rule) == (0, 1.0, "MinEffect")
+
+
+def test_each_of_many_features_is_held_farther_above_its_own_stretches(
+    rows: pd.DataFrame, system: MLSystem
+) -> None:
+    rng = np.random.default_rng(3)
+    columns = {f"x{n}": rng.normal(size=len(rows)) for n in range(60)}
+    table = rows[["scheduled_departure"]].assign(**columns)
+
+    def of_features(count: int) -> Reference:
+        named = tuple(
+            system.spec.features[0].model_copy(update={"name": name, "column": name})
+            for name in list(columns)[:count]
+        )
+        spec = system.spec.model_copy(update={"features": named})
+        return fitted_detectors.fit(table, system.model_copy(update={"spec": spec}))
+
+    few, many = (of_features(count).features[0].distance for count in (1, 60))
+    assert (few.rule, many.rule) == ("Maximum", "Maximum")
+    assert many.value / few.value == pytest.approx((1.25 + 0.2 * np.log(3)) / 1.25)

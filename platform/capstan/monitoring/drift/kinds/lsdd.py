@@ -40,8 +40,11 @@ class KernelModel:
 
     def __init__(self, centres: NDArray[np.float32], width: float, reference: NDArray[np.float32]) -> None:
         """`reference`: rows by whose scatter the regularisation is chosen."""
-        self._centres = centres
-        self._factor = np.float32(-1 / (2 * width**2))
+        factor = -1 / (2 * width**2)
+        squares = (centres.astype(np.float64) ** 2).sum(axis=1, keepdims=True)
+        # One product gives the whole exponent: a row, 1 and its square with -2 centre, the centre's square, and 1.
+        terms = np.hstack([-2 * centres.astype(np.float64), squares, np.ones_like(squares)])
+        self._terms: NDArray[np.float32] = (factor * terms.T).astype(np.float32)
         gram = np.exp(-squared_distances(centres, centres).astype(np.float64) / (4 * width**2))
         images = self.of(reference).astype(np.float64)
         self.metric = _metric(gram, np.atleast_2d(np.cov(images, rowvar=False)))
@@ -49,10 +52,19 @@ class KernelModel:
         self._root: Floats = vectors * np.sqrt(np.maximum(values, 0))
 
     def of(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = squared_distances(rows, self._centres)
-        found *= self._factor
-        images: NDArray[np.float32] = np.exp(found, out=found)
+        columns = rows.shape[1]
+        wider = np.empty((columns + 2, len(rows)), dtype=np.float32).T
+        wider[:, :columns] = rows
+        wider[:, columns] = 1
+        np.einsum("ij,ij->i", rows, rows, out=wider[:, columns + 1], casting="same_kind")
+        exponents = wider @ self._terms
+        np.minimum(exponents, 0, out=exponents)
+        images: NDArray[np.float32] = np.exp(exponents, out=exponents)
         return images
+
+    def total(self, rows: NDArray[np.float32]) -> Floats:
+        summed: Floats = self.of(rows).sum(axis=0, dtype=np.float64)
+        return summed
 
     def placed(self, means: Floats) -> Floats:
         placed: Floats = means @ self._root

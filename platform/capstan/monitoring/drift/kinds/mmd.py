@@ -41,6 +41,12 @@ class FourierFeatures:
         np.sin(angles, out=images[:, FREQUENCIES:])
         return images
 
+    def total(self, rows: NDArray[np.float32]) -> Floats:
+        # Each in one piece, which is faster than the halves of lines that `of` writes.
+        angles = rows @ self._frequencies
+        cosines = np.cos(angles).sum(axis=0, dtype=np.float64)
+        return np.concatenate([cosines, np.sin(angles, out=angles).sum(axis=0, dtype=np.float64)])
+
     def placed(self, means: Floats) -> Floats:
         scaled: NDArray[Any] = means / np.sqrt(FREQUENCIES)
         return scaled

@@ -1,0 +1,1 @@
+"""Whether a version errs more than at its test: detectors of concept drift on the losses of its labelled answers."""

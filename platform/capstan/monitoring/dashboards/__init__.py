@@ -1,0 +1,1 @@
+"""Grafana dashboards of Capstan's metrics: what is drawn in `panels`, how Grafana reads it in `grafana`."""
