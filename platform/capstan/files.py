@@ -12,8 +12,16 @@ from pathlib import Path
 from capstan.errors import CapstanError, DiskFullError
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
-    """Replace the file at once; returns whether its content changed. Raises DiskFullError, leaving the old file."""
+def cache_home() -> Path:
+    """Folder of what Capstan makes anew where it is missing."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "capstan"
+
+
+def write_whole(path: Path, content: bytes, *, mode: int = 0o600, survives_power_cut: bool = False) -> bool:
+    """Replace the file at once; returns whether its content changed. Raises DiskFullError, leaving the old file.
+
+    `survives_power_cut`: without it, the file may be empty after one.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,6 +30,9 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            if survives_power_cut:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         # Where a folder of the path is a file, that is what is to be told, and not that nothing lies in it.
@@ -59,14 +70,14 @@ def write_together(contents: Mapping[Path, bytes | Path], *, mode: int = 0o666) 
                 temporary.unlink(missing_ok=True)
 
 
-def write_error(path: Path, error: OSError) -> CapstanError:
-    """The error a user can act on, for a failed write."""
+def write_error(path: Path, error: OSError, *, option: str = "--state") -> CapstanError:
+    """The error a user can act on, for a failed write; `option` names the directory."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
             f"{path}: no room left on the disk; nothing was half-written. Free some space, run again"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return CapstanError(
-            f"{path}: cannot be written ({error.strerror}); choose another directory with --state"
+            f"{path}: cannot be written ({error.strerror}); choose another directory with {option}"
         )
     return CapstanError(f"{path}: cannot be written: {error.strerror or error}")

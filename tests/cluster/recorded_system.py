@@ -40,13 +40,15 @@ TOKENS = {name: f"secret-{name}" for name in TOKEN_NAMES}
 PRODUCER = """
 import asyncio, json, os, random, signal, sys
 from pathlib import Path
-from capstan.serving.payload_log import PayloadLog, PayloadRecord
+from capstan.serving.payload_log import PayloadLog
+from capstan.serving.requests import Call
 import time
 
 version, url, how = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 
 async def main():
     log = PayloadLog(url, "/capstan/recorded/" + version, version, Path("/tokens/internal"))
+    log.expect(("distance", "carrier", "id"), "id")
     log.start()
     chance = random.Random(how["seed"])
     stopped = asyncio.Event()
@@ -56,12 +58,13 @@ async def main():
         shift = how["shift"] if time.monotonic() - began > how["calm_seconds"] else 0
         number += 1
         row = {"distance": chance.gauss(10 + shift, 3), "carrier": chance.choice(["AA", "UA", "DL"])}
-        log.add(PayloadRecord(f"{log.boot}-{number}", "champion", 1, 0, time.time(), None, None, None, f"e{number}",
-                              200, 0.01, {"probability": chance.random()}, False, row, None))
+        row["id"] = f"e{number}"
+        call = Call(0.0, request_id=f"{log.boot}-{number}")
+        log.add(call, 200, 0.01, time.time(), [row], [{"probability": chance.random()}])
         if how["per_second"]:
             await asyncio.sleep(max(0, began + number / how["per_second"] - time.monotonic()))
     while how["per_second"] == 0:
-        if len(log._buffer) < how["payloads"] - 1000:
+        if log._rows < how["payloads"] - 1000:
             print(json.dumps({"boot": log.boot}), flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         await asyncio.sleep(0)

@@ -62,7 +62,9 @@ def test_a_run_trains_on_the_claim_and_leaves_a_version_that_can_be_fetched(room
 def test_an_evicted_run_is_run_once_more_and_gives_one_version(room: TrainingNamespace) -> None:
     """FAULTS 26, 32; besides, a Bento that another pod made is the champion that it is compared with."""
     champion = room.registry.versions()[0]
-    pipelines, run = room.pipelines(), RunName("run-b")
+    # The pod has time to end its work before it is killed, so the work must outlast that.
+    unhurried = room.system([*QUICK, {"name": "unhurried", "custom": {"factory": "own:unhurried"}}])
+    pipelines, run = room.pipelines(unhurried), RunName("run-b")
     pipelines.start(request("run-b", champion=champion.name, as_of=datetime(2013, 3, 2, tzinfo=UTC)))
     room.until(lambda: pipelines.status(run), lambda status: len(status.steps) > 1)
     first = room.pods(run)[0]["metadata"]["name"]

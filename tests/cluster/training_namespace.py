@@ -145,12 +145,13 @@ class TrainingNamespace:
         return self.kube.list("Pod", self.namespace, labels={"job-name": str(run)})
 
     def evict(self, name: str) -> None:
-        """As a drain does it."""
+        """As a drain does it, with a second to end."""
         pods = RESOURCES["Pod"]
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": name, "namespace": self.namespace},
+            "deleteOptions": {"gracePeriodSeconds": 1},
         }
         self.kube._call("POST", pods, pods.path(self.namespace, name, "eviction"), body=body)
 

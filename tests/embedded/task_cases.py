@@ -53,7 +53,7 @@ class Case:
     """Keys of `data.keys` beside id and time, and which column they name."""
     label_column: str = ""
     """Column of the stored labels that holds them."""
-    tables: tuple[str, ...] = ("Slices by kind",)
+    tables: tuple[str, ...] = ("Slices by kind", "Ladder")
     """Titles of what the page shows of the test window beside the metrics."""
     also: Callable[[Floats], Mapping[str, NDArray[Any]]] = lambda _: {}
     """Further columns out of the same score."""
@@ -135,7 +135,7 @@ CASES: Mapping[str, Case] = {
         tensors={"probabilities": "FP64", "label": "BYTES"},
         bad={"constant": _shares, "swapped": _swapped},
         label_column="label_text",
-        tables=("Confusion matrix", "Slices by kind"),
+        tables=("Confusion matrix", "Slices by kind", "Ladder"),
     ),
     "Regression": Case(
         objective={"task": "Regression", "target": "truth", "losses": {"maximumError": 60}},
@@ -181,7 +181,7 @@ CASES: Mapping[str, Case] = {
         },
         bad={"one of two": _one_reversed},
         label_column="label_boolean",
-        tables=("Confusion matrix", "Models, each by its own label", "Slices by kind"),
+        tables=("Confusion matrix", "Models, each by its own label", "Slices by kind", "Ladder"),
     ),
 }
 

@@ -17,7 +17,7 @@ from embedded.running import Running
 from embedded.scenario import NAME, write_variant
 from sklearn.tree import DecisionTreeClassifier
 
-from capstan.adapters.bentoml import serving as bento_serving
+from capstan.adapters.processes import draining
 from capstan.data import extract
 from capstan.domain.rollout import RolloutPhase
 from capstan.domain.versions import VersionName
@@ -54,7 +54,7 @@ def running(
     with pytest.MonkeyPatch.context() as patch:
         # A dead or hanging challenger hands nothing in, however long a replay waits for it.
         patch.setattr(supervisor, "QUIET_SECONDS", 2.0)
-        patch.setattr(bento_serving, "DRAIN_SECONDS", 2.0)
+        patch.setattr(draining, "DRAIN_SECONDS", 2.0)
         system = Running(file, copy_of("bad-state"), share=0.2)
         try:
             system.start()

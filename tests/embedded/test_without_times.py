@@ -64,6 +64,8 @@ class Live(Running):
         self.supervisor.store_answers()
         self.supervisor.post_labels(labels)
         self.supervisor.store_answers()
+        # Guardrails are asked of Prometheus, and a look before its scrape would know nothing of these rows.
+        self.supervisor.await_scrape(time.time())
 
     def reasons(self, after: int) -> list[str]:
         return [event.reason for event in self.events(after=after)]

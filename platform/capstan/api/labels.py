@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from capstan.api.frames import in_a_file
+from capstan.cluster.gateways import feedback_token_in, gateway_in
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import collector_behind, collector_of
 from capstan.errors import InvalidDataError, NotAllowedError
@@ -17,6 +19,7 @@ from capstan.verbs.labelling import Tally, hand_in, label_entries
 if TYPE_CHECKING:
     from capstan.adapters.own.collector import CollectorClient
     from capstan.api.frames import Frame
+    from capstan.cluster.places import Cluster
 
 MOST_NAMED = 20
 """Refused rows that an error names."""
@@ -30,14 +33,15 @@ def hand_in_frame(
     mark: bool,
     url: str | None = None,
     token: str | None = None,
+    cluster: Cluster | None = None,
 ) -> Tally:
     """What came of the labels; without `mark` a refused row raises InvalidDataError, and no label is handed in.
 
-    `url`: the gateway of a system elsewhere, which lets labels in by the token, or by that of the environment. Raises
-    NotFoundError, NotAllowedError.
+    `url`: the gateway of a system elsewhere, which lets labels in by the token, or by that of the environment.
+    `cluster`: where the system runs, whose Secret has the token. Raises NotFoundError, NotAllowedError.
     """
     tally, name = Tally(), system.metadata.name
-    with in_a_file(frame) as file, _collector(state, url, token) as collector:
+    with in_a_file(frame) as file, _collector(system, state, url, token, cluster) as collector:
         entries = list(label_entries(system, file, tally))
         if tally.refused_rows and not mark:
             raise InvalidDataError(_refusal(tally))
@@ -45,18 +49,29 @@ def hand_in_frame(
     return tally
 
 
+@contextmanager
 def _collector(
-    state: StateDir, url: str | None, token: str | None
-) -> AbstractContextManager[CollectorClient]:
-    if url is None:
-        return collector_of(state)
+    system: MLSystem, state: StateDir, url: str | None, token: str | None, cluster: Cluster | None
+) -> Iterator[CollectorClient]:
+    if url is None and cluster is None:
+        with collector_of(state) as here:
+            yield here
+        return
     # A file of a token ends with a line break, which no header may hold.
     token = (token or os.environ.get(FROM_ENVIRONMENT, "")).strip()
+    if cluster is not None and not token:
+        token = feedback_token_in(cluster, system, f"`token` or ${FROM_ENVIRONMENT}")
     if not token:
         raise NotAllowedError(
             f"url: labels need the system's token for feedback: `token` or ${FROM_ENVIRONMENT} gives it"
         )
-    return collector_behind(address_written(url, "url"), token)
+    with ExitStack() as stack:
+        if url is not None:
+            address = address_written(url, "url")
+        else:
+            assert cluster is not None
+            address = stack.enter_context(gateway_in(cluster, system))
+        yield stack.enter_context(collector_behind(address, token))
 
 
 def _refusal(tally: Tally) -> str:

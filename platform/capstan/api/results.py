@@ -29,12 +29,12 @@ class Validation(Validated):
 
     @classmethod
     def of(cls, checked: Validated) -> Validation:
-        return cls(checked.system, checked.mistakes, checked.found)
+        return cls(checked.system, checked.mistakes, checked.found, checked.in_vain)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is not wrong and should be known."""
-        return () if self.found is None else self.found.warnings
+        return (*self.in_vain, *(() if self.found is None else self.found.warnings))
 
     def require(self) -> None:
         """Raises InvalidSpecError with all mistakes; nothing if there are none."""

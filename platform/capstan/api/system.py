@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from capstan.api import html
-from capstan.errors import InvalidDataError, InvalidSpecError, NotFoundError
+from capstan.errors import InvalidDataError, InvalidSpecError, NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from capstan.api.frames import Frame
     from capstan.api.results import Explanation, Feedback, Imported, Plan, Training, Validation
+    from capstan.cluster.places import Cluster
     from capstan.embedded.layout import StateDir
     from capstan.spec import MLSystem
     from capstan.spec.guessing import Guess
@@ -25,28 +26,51 @@ DEFAULT_STATE = ".capstan"
 
 
 class System:
-    """One ML system of this machine: a file that describes it, and the state directory that it lives in.
+    """One ML system: a file that describes it, and the state directory or the cluster that it lives in.
 
     The file is read anew by each verb, so it may be edited between two of them. The command line works on the same
     file and directory: what one of them does, the other sees.
+
+    With a `context`, `predict`, `feedback`, `runs`, `versions` and `story` are about the system in that cluster, and
+    `validate`, `spec` and `explain` about the file. The other verbs work on this machine and raise NotAllowedError,
+    which names the command that does it in a cluster.
     """
 
-    def __init__(self, file: str | Path, *, state: str | Path | None = None) -> None:
-        """`state`: the state directory; None: that of CAPSTAN_STATE, or `.capstan` in the working directory."""
+    def __init__(
+        self,
+        file: str | Path,
+        *,
+        state: str | Path | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        """`state`: the state directory; None: that of CAPSTAN_STATE, or `.capstan` in the working directory.
+
+        `context`: of the kubeconfig, `.` is the current one; None: the system is on this machine. `namespace`: in the
+        cluster; None: that of the file, or of the context.
+        """
+        self._context, self._namespace = context, namespace
         self._file = Path(file).resolve()
         named = state if state is not None else os.environ.get(STATE_VARIABLE) or DEFAULT_STATE
         self._root = Path(named).resolve()
         self._guesses: tuple[Guess, ...] = ()
 
     @classmethod
-    def from_file(cls, file: str | Path, *, state: str | Path | None = None) -> System:
+    def from_file(
+        cls,
+        file: str | Path,
+        *,
+        state: str | Path | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+    ) -> System:
         """The system that a file describes, such as `system.yaml`; mistakes in it are told by `validate()`.
 
-        Raises NotFoundError where there is no such file.
+        `context`, `namespace`: it lives in a cluster. Raises NotFoundError where there is no such file.
         """
         if not Path(file).is_file():
             raise NotFoundError(f"{file}: there is no such file")
-        return cls(file, state=state)
+        return cls(file, state=state, context=context, namespace=namespace)
 
     @classmethod
     def from_dataframe(
@@ -134,6 +158,7 @@ class System:
 
         Raises InvalidSpecError, also for what one machine cannot do.
         """
+        self._only_here("plan", "plan FILE")
         from capstan.api.results import Plan
         from capstan.verbs.planning import plan_on_machine
 
@@ -163,6 +188,7 @@ class System:
 
         Raises CapstanError with the reason of a run that failed, InvalidSpecError, and NotAllowedError if cancelled.
         """
+        self._only_here("train", "retrain")
         from capstan.api.results import Training
         from capstan.api.training import train
 
@@ -203,6 +229,17 @@ class System:
         from capstan.verbs.elsewhere import address_written
 
         system, state = self.spec, self._state
+        cluster = self._cluster
+        if cluster is not None and url is None:
+            if offline or version is not None:
+                raise InvalidDataError(
+                    "predict: offline and version ask a model of this machine, and context names a cluster; leave them "
+                    "out, or make a System without context"
+                )
+            from capstan.cluster.gateways import gateway_in as way_to_gateway
+
+            with way_to_gateway(cluster, system) as address:
+                return ask(asked_address(system, address), system, frame, mark=refused == "mark")
         if url is not None:
             if offline or version is not None:
                 raise InvalidDataError(
@@ -246,11 +283,12 @@ class System:
         where a model of ONNX or PyTorch does not say.
 
         Where no version serves yet, `up` serves it. Else its rollout begins by the file's steps, as `promote` begins
-        it. The same model again on one day gives the same version.
+        it. The same model again gives the same version, on any day, as long as the rows of the sample are the same.
 
         Raises InvalidDataError for a model that can't be served, and says why, NotAllowedError for a system of several
         models or of groups, or where a rollout is in progress, MissingExtraError, UnavailableError.
         """
+        self._only_here("deploy", None)
         from capstan.api.deploying import deploy
 
         return deploy(model, self.spec, self._state, sample=sample, columns=columns, classes=classes)
@@ -278,7 +316,10 @@ class System:
         from capstan.api.results import Feedback
 
         mark = refused == "mark"
-        return Feedback.of(hand_in_frame(self.spec, self._state, frame, mark=mark, url=url, token=token))
+        cluster = None if url is not None else self._cluster
+        return Feedback.of(
+            hand_in_frame(self.spec, self._state, frame, mark=mark, url=url, token=token, cluster=cluster)
+        )
 
     # -- running
 
@@ -300,6 +341,7 @@ class System:
         with the end of its log, or where the first training failed: then its page stays up, and it goes on once the
         file is mended.
         """
+        self._only_here("up", "up FILE")
         from capstan.embedded.live import submit_change
         from capstan.embedded.wiring import open_store
         from capstan.verbs.background import start
@@ -320,6 +362,7 @@ class System:
         Other systems that share its gateway and page go on. `timeout`: seconds for a clean stop, after which it is
         killed; CapstanError where others run in the same process, which is left alone.
         """
+        self._only_here("down", "down FILE")
         from capstan.embedded.host.leaving import leave
         from capstan.embedded.live import take_down
 
@@ -335,7 +378,7 @@ class System:
 
     @property
     def gateway(self) -> str | None:
-        """The address that clients ask, such as `http://127.0.0.1:7480`; None while it does not run."""
+        """The address that clients ask, such as `http://127.0.0.1:7480`; None while it does not run here."""
         return self._address("gateway")
 
     @property
@@ -357,7 +400,10 @@ class System:
         from capstan.verbs.trainings import COLUMNS, runs_of
 
         rows, state = [], self._state
-        if state.store.exists():
+        if (cluster := self._cluster) is not None:
+            with cluster.store() as store:
+                rows = [run.row() for run in runs_of(store, self.name, lambda _: None)]
+        elif state.store.exists():
             with open_store(state) as store:
                 found = runs_of(store, self.name, lambda one: state.runs(one.system) / one.name)
                 rows = [run.row() for run in found]
@@ -368,12 +414,18 @@ class System:
         """The registered versions, the oldest first: one row each, by the version's name.
 
         Columns: `role` (`champion`, `challenger` or empty), `run`, `as_of` (UTC; data up to it was read), `digest`,
-        then the metrics of the test window, in the units of the task. Raises UnavailableError.
+        then the metrics of the test window, in the units of the task; those of a cluster are in its registry, and are
+        not told here. Raises UnavailableError.
         """
         import pandas as pd
 
-        from capstan.verbs.versions import versions_of
+        from capstan.verbs.versions import versions_in, versions_of
 
+        if (cluster := self._cluster) is not None:
+            with cluster.store() as store:
+                versions = versions_in(self.spec, store)
+        else:
+            versions = versions_of(self.spec, self._state)
         rows = [
             {
                 "version": one.version.name,
@@ -383,7 +435,7 @@ class System:
                 "digest": one.version.digest,
                 **one.version.metrics,
             }
-            for one in versions_of(self.spec, self._state)
+            for one in versions
         ]
         columns = ["version", "role", "run", "as_of", "digest"]
         return (pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)).set_index("version")
@@ -395,9 +447,9 @@ class System:
         from capstan.domain.versions import SystemName
         from capstan.embedded.wiring import open_store
 
-        rows, state = [], self._state
-        if state.store.exists():
-            with open_store(state) as store:
+        rows, state, cluster = [], self._state, self._cluster
+        if cluster is not None or state.store.exists():
+            with cluster.store() if cluster is not None else open_store(state) as store:
                 rows = [
                     {"at": event.at, "reason": str(event.reason), "message": event.message}
                     for _, event in store.events(SystemName(self.name))
@@ -405,6 +457,33 @@ class System:
         return pd.DataFrame(rows, columns=["at", "reason", "message"])
 
     # -- inside
+
+    @property
+    def _cluster(self) -> Cluster | None:
+        """None: the system is on this machine. Raises NotFoundError for a context that the kubeconfig does not have."""
+        if self._context is None:
+            return None
+        from capstan.cluster.places import cluster_of
+
+        named = self.spec.metadata.namespace
+        if named is not None and self._namespace not in (None, named):
+            raise NotFoundError(
+                f"metadata.namespace is {named}, namespace is {self._namespace}; drop one of them"
+            )
+        return cluster_of(self._context, self._namespace or named)
+
+    def _only_here(self, verb: str, command: str | None) -> None:
+        """Raises NotAllowedError where the system is in a cluster; `command` does it there, None: nothing does."""
+        if self._context is not None:
+            there = (
+                "A cluster takes no fitted model; write it as a `custom` candidate of the file"
+                if command is None
+                else f"There the command `capstan {command} --context {self._context}` does it"
+            )
+            raise NotAllowedError(
+                f"{verb}: works on this machine, and context={self._context!r} names a cluster. {there}. A System "
+                "without context works here"
+            )
 
     @property
     def _state(self) -> StateDir:
@@ -430,7 +509,16 @@ class System:
                 ("file", self._file),
                 ("mistakes", len(checked.mistakes)),
             ]
-        objective, holder = self.spec.spec.objective, self._state.holder()
+        objective = self.spec.spec.objective
+        if self._context is not None:
+            place = self._namespace or self.spec.metadata.namespace or "the context's namespace"
+            return self.name, [
+                ("predicts", f"{objective.target} ({objective.task})"),
+                ("file", self._file),
+                ("context", self._context),
+                ("namespace", place),
+            ]
+        holder = self._state.holder()
         return self.name, [
             ("predicts", f"{objective.target} ({objective.task})"),
             ("file", self._file),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from capstan.cli.place import Cluster
 from capstan.cli.stored_system import StoredSystem
+from capstan.cluster.places import Cluster
 
 if TYPE_CHECKING:
     from capstan.engine.changes import Change

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from capstan.cli.cluster_parts import look_at_parts
 from capstan.cli.diagnosis import Health, Row
-from capstan.cli.place import LEASE, UNSEEN, Cluster
+from capstan.cluster.places import LEASE, UNSEEN, Cluster
 from capstan.errors import NotAllowedError
 from capstan.spec.providers import PROVIDERS
 

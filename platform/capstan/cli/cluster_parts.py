@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from capstan.adapters.kubernetes.conditions import holds, true_condition
 from capstan.cli.diagnosis import Health, Row
-from capstan.cli.place import OPERATOR_NAMESPACE
 from capstan.cli.wiring import pod_troubles
+from capstan.cluster.places import OPERATOR_NAMESPACE
 from capstan.errors import NotAllowedError
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import typer
 
 from capstan.cli.changes_shown import told_changes
 from capstan.cli.console import Narrator, err, out
-from capstan.cli.place import Cluster
 from capstan.cli.stored_system import StoredSystem, open_system
-from capstan.errors import CapstanError, NotAllowedError
+from capstan.cluster.gateways import tokens_of
+from capstan.cluster.places import Cluster
+from capstan.errors import CapstanError
 
 if TYPE_CHECKING:
-    from capstan.cluster.names import SystemNames
     from capstan.spec import MLSystem
 
 MANAGER = "capstan-up"
@@ -145,18 +145,6 @@ def _how_to_ask(place: Cluster, system: MLSystem) -> list[str]:
         *feedback_lines(f"http://localhost:{_LOCAL_PORT}/feedback", token, body, label),
         *event_lines(f"http://localhost:{_LOCAL_PORT}/events", token, online),
     ]
-
-
-def tokens_of(place: Cluster, names: SystemNames) -> str:
-    """The Secret with the tokens that the system uses now; a placeholder where its Deployment may not be seen."""
-    unknown = f"{names.tokens}-MARK"
-    try:
-        deployment = place.kube.get("Deployment", names.collector, place.namespace)
-    except NotAllowedError:
-        return unknown
-    volumes = deployment["spec"]["template"]["spec"].get("volumes", ()) if deployment is not None else ()
-    found = (one["secret"]["secretName"] for one in volumes if one["name"] == "tokens" and "secret" in one)
-    return str(next(found, unknown))
 
 
 def delete_system(place: Cluster, name: str | None, *, yes: bool, timeout: float) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import orjson
 import typer
@@ -19,6 +19,7 @@ from capstan.domain.reasons import Tone, facts_of
 from capstan.errors import CapstanError, InvalidSpecError
 from capstan.ports.store import Event
 
+T = TypeVar("T")
 State = Annotated[
     Path, typer.Option("--state", help="State directory.", envvar="CAPSTAN_STATE", show_default=True)
 ]
@@ -29,6 +30,9 @@ DEFAULT_GATEWAY_PORT = 7480
 PagePort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")]
 GatewayPort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")]
 File = Annotated[Path, typer.Argument(help="The system's file, such as system.yaml.")]
+
+ROWS_TOLD = 100_000
+"""After so many rows a program that reads stderr is told how far a command is."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -47,6 +51,12 @@ def print_json(document: object) -> None:
         orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
     )
     # A command that goes on afterwards would keep its answer from the program that reads it.
+    sys.stdout.flush()
+
+
+def print_json_line(document: object) -> None:
+    """One of several documents, which programs read line by line."""
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
     sys.stdout.flush()
 
 
@@ -128,6 +138,24 @@ class Narrator:
             whole = done * 100 // max(total, 1)
             percent = whole if whole or not done else "< 1"
             self.say(f"{description}: {done:,} of {total:,} ({percent} %) {note}")
+
+
+def counted(rows: Iterable[T], noun: str, *, shown: bool) -> Iterator[T]:
+    """The rows as they come, with their number on stderr: in place on a terminal, else a line for each 100,000."""
+    bar = Progress(
+        TextColumn("{task.completed:,.0f} " + noun),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not shown or not err.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(noun, total=None)
+        for number, row in enumerate(rows, start=1):
+            yield row
+            bar.advance(task)
+            if shown and not err.is_terminal and number % ROWS_TOLD == 0:
+                err.print(f"{number:,} {noun}", markup=False)
 
 
 def local(moment: datetime | None) -> str:

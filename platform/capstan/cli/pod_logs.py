@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from capstan.cli.console import out, print_json
-from capstan.cli.place import Cluster
 from capstan.cli.running_parts import pod_state
+from capstan.cluster.places import Cluster
 from capstan.errors import NotAllowedError, NotFoundError
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capstan.cli.place import IN_A_CLUSTER, Cluster, place_for
+from capstan.cli.place import IN_A_CLUSTER, place_for
+from capstan.cluster.places import Cluster
 from capstan.errors import NotAllowedError, NotFoundError
 from capstan.verbs.elsewhere import FROM_ENVIRONMENT, address_written
 
 if TYPE_CHECKING:
-    from capstan.cluster.names import SystemNames
     from capstan.spec import MLSystem
 
 Url = Annotated[
@@ -55,17 +53,12 @@ def gateway_address(
     if not isinstance(place, Cluster):
         yield None
         return
-    from capstan.cli.page_tunnel import Destination, end_as_by_ctrl_c, tunnel
+    from capstan.cluster.gateways import gateway_in
+    from capstan.cluster.tunnel import end_as_by_ctrl_c
 
-    names = _names(place, system)
     end_as_by_ctrl_c()
-    to = Destination(
-        "the gateway",
-        f"has no gateway of {names.system}; `capstan up FILE --context {place.context}` makes one",
-        "--url names an Ingress to the gateway, which takes none of them",
-    )
-    with tunnel(place.context, place.namespace, names.gateway, 80, to=to) as way:
-        yield way.address
+    with gateway_in(place, system) as address:
+        yield address
 
 
 def feedback_token(
@@ -85,34 +78,6 @@ def feedback_token(
             f"--url: labels need the system's token for feedback: --token-file or ${FROM_ENVIRONMENT} gives it, or "
             "--context names the cluster that keeps it"
         )
-    from capstan.cli.cluster_up import tokens_of
+    from capstan.cluster.gateways import feedback_token_in
 
-    secret = tokens_of(place, _names(place, system))
-    try:
-        found = place.kube.get("Secret", secret, place.namespace)
-    except NotAllowedError as error:
-        raise NotAllowedError(
-            f"{error}; labels need the token of Secret {secret}: --token-file or ${FROM_ENVIRONMENT} gives it"
-        ) from error
-    try:
-        return base64.b64decode((found or {})["data"]["feedback"]).decode().strip()
-    except (KeyError, TypeError, binascii.Error) as error:
-        raise NotFoundError(
-            f"{place} has no Secret {secret} with a token for feedback; `capstan status --context` says whether "
-            f"{system.metadata.name} is up"
-        ) from error
-
-
-def _names(place: Cluster, system: MLSystem) -> SystemNames:
-    """Raises NotAllowedError where another provider's ingress stands before the system."""
-    from capstan.cluster.names import SystemNames
-    from capstan.domain.versions import SystemName
-    from capstan.spec.providers import PROVIDERS
-
-    provider = PROVIDERS[system.spec.serving.traffic.provider]
-    if not provider.has_gateway:
-        raise NotAllowedError(
-            f"{provider.name} has an ingress of its own, which this command cannot ask; ask it by the Open Inference "
-            "Protocol: `capstan up` prints a line for it"
-        )
-    return SystemNames(place.namespace, SystemName(system.metadata.name))
+    return feedback_token_in(place, system, f"--token-file or ${FROM_ENVIRONMENT}")

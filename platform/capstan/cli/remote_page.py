@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import httpx
 import typer
 
-from capstan.cli.page_tunnel import end_as_by_ctrl_c, tunnel
-from capstan.cli.place import IN_A_CLUSTER, Cluster
+from capstan.cli.place import IN_A_CLUSTER
+from capstan.cluster.places import Cluster
+from capstan.cluster.tunnel import end_as_by_ctrl_c, tunnel
 from capstan.errors import NotAllowedError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from capstan.cli.place import Cluster, Machine
+from capstan.cli.place import Machine
 from capstan.cli.stored_system import StoredSystem, read_json, replayed_to
-from capstan.errors import NotAllowedError
+from capstan.cluster.places import Cluster
+from capstan.errors import NotAllowedError, UnavailableError
 
 if TYPE_CHECKING:
     from capstan.embedded.layout import StateDir
@@ -33,16 +34,18 @@ class RunningParts:
     """Name, and `pid` or, of a pod, `state`."""
     counters: dict[str, int] | None = None
     """None: nothing runs, or the collector does not answer."""
+    budgets: dict[str, float] = field(default_factory=dict)
+    """Share of what may fail that each promise of `monitoring.slos` has left; of a cluster none is told."""
 
 
 def running_parts(stored: StoredSystem, events: list[tuple[int, Event]]) -> RunningParts:
     """Everything that processes or pods say."""
     if isinstance(stored.place, Cluster):
         return _in_cluster(stored.place, stored)
-    return _here(stored.place, events)
+    return _here(stored.place, stored.name, events)
 
 
-def _here(place: Machine, events: list[tuple[int, Event]]) -> RunningParts:
+def _here(place: Machine, system: str, events: list[tuple[int, Event]]) -> RunningParts:
     state, holder = place.state, place.runner()
     addresses: Mapping[str, str] = (read_json(state.addresses) or {}) if holder else {}
     return RunningParts(
@@ -52,7 +55,23 @@ def _here(place: Machine, events: list[tuple[int, Event]]) -> RunningParts:
         gateway=addresses.get("gateway"),
         processes=_processes(state),
         counters=_counters(state) if holder else None,
+        budgets=_budgets(state, system) if holder else {},
     )
+
+
+def _budgets(state: StateDir, system: str) -> dict[str, float]:
+    from capstan.cli.wiring import prometheus
+    from capstan.monitoring.budgets import BUDGET_LEFT
+
+    folder = state.host if state.host is not None else state
+    port = (read_json(folder.processes / "ports.json") or {}).get("prometheus")
+    if port is None:
+        return {}
+    try:
+        found = prometheus(port).instant(f'{BUDGET_LEFT}{{system="{system}"}}')
+    except UnavailableError:
+        return {}
+    return {sample.labels["slo"]: sample.value for sample in found}
 
 
 def _processes(state: StateDir) -> list[dict[str, Any]]:

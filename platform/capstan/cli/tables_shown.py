@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def print_tables(tables: Sequence[Mapping[str, Any]], whose: str) -> None:
-    """Each with its title, of `whose` rows it is, and its notes."""
+    """Each with its title, of `whose` rows it is where it does not say so itself, and its notes."""
     from rich.markup import escape
 
     for found in tables:
         names = f"{found['of_rows']} down, {found['of_columns']} across"
-        out.print(escape(f"{found['title']} of {whose}: {names}"), soft_wrap=True)
+        out.print(escape(f"{found['title']} of {found.get('whose') or whose}: {names}"), soft_wrap=True)
         out.print(_crossed(found))
         for note in found["notes"]:
             out.print(escape(note), soft_wrap=True)

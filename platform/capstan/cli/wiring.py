@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from capstan.adapters.kubernetes.client import KubeClient
+    from capstan.adapters.prometheus.query import PrometheusQuery
     from capstan.adapters.sqlite.store import SqliteStore
     from capstan.domain.trouble import Trouble
     from capstan.ports.kube import Kube, Object
-    from capstan.ports.store import Store
 
 
 def local_store(file: Path) -> SqliteStore:
@@ -24,20 +23,6 @@ def local_store(file: Path) -> SqliteStore:
     return SqliteStore(file)
 
 
-def cluster_store(kube: Kube, namespace: str) -> Store:
-    """The store that is a namespace of a cluster."""
-    from capstan.adapters.kubernetes.store import KubeStore
-
-    return KubeStore(kube, namespace)
-
-
-def connect(context: str) -> KubeClient:
-    """The API server of a context; raises NotFoundError for one that the kubeconfig does not have."""
-    from capstan.adapters.kubernetes.client import KubeClient
-
-    return KubeClient.from_kubeconfig(context)
-
-
 def pod_troubles(
     kube: Kube, namespace: str, labels: Mapping[str, str], part_of: Callable[[Object], str]
 ) -> Sequence[Trouble]:
@@ -45,3 +30,10 @@ def pod_troubles(
     from capstan.adapters.kubernetes.troubles import PodTroubles
 
     return PodTroubles(kube, namespace, labels, part_of)()
+
+
+def prometheus(port: int) -> PrometheusQuery:
+    """The Prometheus of this machine that listens there."""
+    from capstan.adapters.prometheus.query import PrometheusQuery
+
+    return PrometheusQuery(f"http://127.0.0.1:{port}", timeout_seconds=2)

@@ -154,7 +154,8 @@ def _system_status() -> dict[str, Schema]:
                 "type": "object",
                 "properties": {
                     "name": {"description": "Name of the alert.", **_TEXT},
-                    "version": {"description": "The version it speaks of.", **_TEXT},
+                    "version": {"description": "The version it speaks of; empty: of none.", **_TEXT},
+                    "slo": {"description": "The promise of monitoring.slos that it speaks of.", **_TEXT},
                     "since": {"description": "Since when it fires.", **_TEXT},
                     "summary": {"description": "Why, as it began.", **_TEXT},
                 },

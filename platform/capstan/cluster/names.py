@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from capstan.domain.batch_calendar import BatchOrder
 from capstan.domain.versions import RunName, SystemName, VersionName
 
 GROUP = "capstan.dev"
@@ -38,6 +40,8 @@ DATA_MOUNT = "/data"
 """Folder that relative paths of the file are relative to."""
 RECORD_MOUNT = "/record"
 """Folder of payloads, labels and the monitor's state, laid out as `.capstan/` is on one machine."""
+PREDICTIONS_MOUNT = "/predictions"
+"""Folder that `batch.output` is relative to."""
 ARTIFACTS_MOUNT = "/artifacts"
 """Folder of artifacts, where they are kept on a volume."""
 SECRETS_MOUNT = "/secrets"
@@ -109,6 +113,10 @@ class SystemNames:
         return f"{self.system}-artifacts"
 
     @property
+    def predictions_claim(self) -> str:
+        return f"{self.system}-predictions"
+
+    @property
     def gateway(self) -> str:
         """Name of the Deployment, Service, PodDisruptionBudget and ConfigMap of the gateway."""
         return f"{self.system}-gateway"
@@ -134,6 +142,11 @@ class SystemNames:
     def model(self, version: VersionName) -> str:
         """Name of the Deployment, Service, HorizontalPodAutoscaler or SeldonDeployment of one version."""
         return f"{self.system}-{version}"
+
+    def batch(self, order: BatchOrder) -> str:
+        """Name of the Job and the ConfigMap of one try of a batch; the mark tells batches of one day apart."""
+        mark = hashlib.sha256(order.key.encode()).hexdigest()[:8]
+        return f"{self.system}-batch-{order.stretch.end:%y%m%d}-{mark}"
 
     def story(self, number: int) -> str:
         """Name of the ConfigMap with one chapter of the story, from 1."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.access import KEY_NAMES, access
+from capstan.cluster.objects.batch import batches
 from capstan.cluster.objects.recording import recording, tokens
 from capstan.cluster.objects.training import training
 from capstan.cluster.settings import ClusterSettings
@@ -32,6 +33,7 @@ def fixed_objects(
         *access(system, names, settings, owner, keys),
         tokens(names, owner, values),
         *training(system, names, settings, owner),
+        *batches(system, names, settings, owner),
         *recording(system, names, settings, owner),
         *traffic_of(system).objects(system, names, settings, owner),
     ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from capstan.dashboard.budgets import Budget, budgets_of, queries
 from capstan.dashboard.numbers import Query, in_order
 from capstan.dashboard.page import Totals, VersionNumbers
+from capstan.ports.measurements import Sample
 
 Key = tuple[str, str]
 """(namespace, system)."""
@@ -24,6 +26,7 @@ class FleetNumbers:
 
     versions: Mapping[Key, Sequence[VersionNumbers]] = field(default_factory=dict)
     totals: Mapping[Key, Totals] = field(default_factory=dict)
+    budgets: Mapping[Key, Mapping[str, Budget]] = field(default_factory=dict)
 
 
 class FleetQuery:
@@ -55,7 +58,20 @@ class FleetQuery:
                     p99.get(key),
                 )
             )
-        return FleetNumbers({key: in_order(found) for key, found in versions.items()}, self._totals())
+        return FleetNumbers(
+            {key: in_order(found) for key, found in versions.items()}, self._totals(), self._budgets()
+        )
+
+    def _budgets(self) -> Mapping[Key, Mapping[str, Budget]]:
+        left, burning = (self._by_system(query) for query in queries('namespace!=""'))
+        return {key: budgets_of(left.get(key, ()), burning.get(key, ())) for key in left | burning}
+
+    def _by_system(self, query: str) -> dict[Key, list[Sample]]:
+        found: dict[Key, list[Sample]] = {}
+        for sample in self._query.instant(query):
+            key = (sample.labels.get("namespace", ""), sample.labels.get("system", ""))
+            found.setdefault(key, []).append(sample)
+        return found
 
     def _totals(self) -> Mapping[Key, Totals]:
         found: dict[Key, dict[str, int]] = {}
@@ -88,6 +104,11 @@ def system_numbers(ask: Callable[[], FleetNumbers], key: Key) -> Callable[[], Se
 def system_totals(ask: Callable[[], FleetNumbers], key: Key) -> Callable[[], Totals]:
     """Those of one system; nothing is known of one that Prometheus does not know."""
     return lambda: ask().totals.get(key, Totals())
+
+
+def system_budgets(ask: Callable[[], FleetNumbers], key: Key) -> Callable[[], Mapping[str, Budget]]:
+    """Those of one system."""
+    return lambda: ask().budgets.get(key, {})
 
 
 def _totals(counts: Mapping[str, int]) -> Totals:

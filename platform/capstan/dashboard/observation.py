@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from capstan.dashboard.budgets import Budget
 from capstan.dashboard.online_panel import UserEvidence
 from capstan.dashboard.page import (
     ActionShown,
@@ -72,6 +73,8 @@ class Observed:
     """Predictions of the shadow step in progress, with labels or without."""
     windows: Sequence[Mapping[str, Any]] | None = None
     numbers: Sequence[VersionNumbers] | None = None
+    budgets: Mapping[str, Budget] | None = None
+    """By the name of the promise."""
     history: Sequence[SparklinePoint] = ()
     totals: Totals | None = None
     parts: Sequence[Part] = ()

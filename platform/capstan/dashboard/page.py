@@ -411,6 +411,8 @@ class DetailTable:
     cells: Sequence[Sequence[float | str | None]]
     """None: not known."""
     notes: Sequence[str] = ()
+    whose: str = ""
+    """On which rows it was measured; empty: on the test window."""
 
 
 @dataclass(frozen=True)
@@ -469,6 +471,40 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class EstimateShown:
+    """What a window's quality probably was, told before labels came."""
+
+    metric: str
+    value: float | None
+    """None: nothing could be estimated."""
+    low: float | None
+    """Of the 95 % interval; None: it cannot be told."""
+    high: float | None
+    is_sure: bool
+    message: str
+    """Why it may be wrong, or why there is none; empty: nothing spoke against it."""
+    held: bool | None
+    """Whether the truth lay within the interval; None: labels have not come, or there is no interval."""
+
+
+@dataclass(frozen=True)
+class ConceptShown:
+    """What a detector of concept drift says of the losses of a window."""
+
+    detector: str
+    metric: str
+    loss: float | None
+    """Mean of the window; None: too few labels."""
+    reference: float | None
+    """Mean of the test window."""
+    is_rise: bool
+    since: datetime | None
+    """When the rise was found; None: there is none."""
+    gap: str
+    """Why there is no answer; empty: there is one."""
+
+
+@dataclass(frozen=True)
 class WindowShown:
     start: datetime | None
     end: datetime
@@ -489,6 +525,11 @@ class WindowShown:
     """Why quality had no verdict, in words; empty: it had one, or its labels may still come."""
     quality_notes: Sequence[str] = ()
     """What was strange about the labels."""
+    estimate: EstimateShown | None = None
+    concept: ConceptShown | None = None
+    """None: the file names no detector, or labels may still come."""
+    slices: Sequence[str] = ()
+    """Slices that moved, such as `carrier=UA: dep_hour 0.31`, farthest first, and how many more did."""
 
 
 @dataclass(frozen=True)
@@ -521,6 +562,49 @@ class WatchPanel:
 
 
 @dataclass(frozen=True)
+class BudgetShown:
+    """One promise to users, and what is left of the share of it that may fail."""
+
+    name: str
+    promise: str
+    """In words, such as `99% of predictions within 100ms`."""
+    window_days: float
+    left: float | None
+    """Share of the budget that is left, below 0 where it is overdrawn; None: nothing was counted yet."""
+    burn_rate: float | None
+    """How many times as often as it may it failed in the last hour; None: nothing was counted."""
+
+
+@dataclass(frozen=True)
+class BarShown:
+    """One kind of rows in the picture of a reason."""
+
+    what: str
+    before: float | None
+    """Its share of the rows that the window is compared with; None: all other rows."""
+    now: float | None
+    explained: float | None
+    """Share of the rise of losses; None: it is not about losses."""
+    low: float | None
+    high: float | None
+    mix: float
+    """Part of `explained` by more rows that are harder."""
+    within: float
+    """Part by the same rows being judged worse."""
+
+
+@dataclass(frozen=True)
+class ReasonShown:
+    """What moved when an alert fired."""
+
+    start: datetime | None
+    end: datetime
+    """Of the window in which it was found."""
+    sentences: Sequence[str]
+    bars: Sequence[BarShown]
+
+
+@dataclass(frozen=True)
 class AlertShown:
     name: str
     mark: str
@@ -529,6 +613,8 @@ class AlertShown:
     resolved_at: datetime | None
     summary: str
     is_firing: bool
+    why: ReasonShown | None = None
+    """None: it is not about data, or no window tells what moved."""
 
 
 @dataclass(frozen=True)
@@ -617,6 +703,8 @@ class Page:
     watch: WatchPanel = WatchPanel()
     alerts: Sequence[AlertShown] = ()
     """The newest first."""
+    budgets: Sequence[BudgetShown] = ()
+    """Of the file's promises, in their order."""
     retraining: Retraining = Retraining()
     actions: Sequence[ActionShown] = ()
     """What a person may ask for now; whether this person may is another question."""

@@ -21,7 +21,7 @@ from capstan.domain.reasons import Tone
 from capstan.domain.rollout import RolloutCause, RolloutPhase, RolloutPolicy, contender
 from capstan.domain.steps.step import Step
 from capstan.domain.verdicts.evidence import PairedEvidence
-from capstan.domain.verdicts.merging import describe_alpha
+from capstan.domain.verdicts.merging import describe_spell
 from capstan.domain.verdicts.quality import QualityRule, merged_blocks
 
 _PHASES = {
@@ -82,8 +82,8 @@ def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
     sums = merged.sums
     if sums.blocks == 0:
         return None
-    used = rule.after(merged.decisive)
-    lower, upper = sums.bounds(used.radius(sums.blocks))
+    bounds = lower, upper = rule.bounds(merged)
+    spell = describe_spell(sums.bounds(rule.radius(sums.blocks)), bounds, "+.4f")
     return Interval(
         metric=rule.metric,
         decide=rule.decide.value,
@@ -92,11 +92,9 @@ def interval(evidence: PairedEvidence, rule: QualityRule) -> Interval | None:
         upper=upper if math.isfinite(upper) else None,
         reject_below=rule.reject_below,
         promote_above=rule.promote_above,
-        alpha=used.alpha,
+        alpha=rule.alpha,
         is_two_sided=rule.is_two_sided,
-        merged="; ".join(
-            part for part in (merged.describe(), describe_alpha(merged.decisive, rule.alpha)) if part
-        ),
+        merged="; ".join(part for part in (merged.describe(), spell) if part),
         blocks=[(b.start, b.loss_difference / b.count) for b in evidence.blocks if b.count],
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from capstan.dashboard.budgets import budgets_shown
 from capstan.dashboard.loop_picture import stages
 from capstan.dashboard.observation import Observed
 from capstan.dashboard.page import (
@@ -21,6 +22,7 @@ from capstan.dashboard.page import (
     VersionShown,
 )
 from capstan.dashboard.pipeline_panel import run_shown
+from capstan.dashboard.reason_panel import with_reasons
 from capstan.dashboard.rollout_panel import rollout_shown
 from capstan.dashboard.story_lines import alerts_shown
 from capstan.dashboard.watch_panel import watch_shown
@@ -62,11 +64,15 @@ def draw(seen: Observed) -> Page:
         watch=watch_shown(
             seen.windows or (),
             metric=spec.monitoring.quality.metric,
-            every=spec.monitoring.window.duration,
+            every=spec.monitoring.window.step if spec.monitoring.window.rows is None else None,
             features=[feature.name for feature in spec.features],
             online=seen.record.status.get("onlineMetrics") or (),
         ),
-        alerts=alerts_shown([event for _, event in seen.events], _current(seen), seen.operation_alerts or ()),
+        alerts=with_reasons(
+            alerts_shown([event for _, event in seen.events], _current(seen), seen.operation_alerts or ()),
+            seen.windows or (),
+        ),
+        budgets=budgets_shown(seen.system, seen.budgets or {}),
         retraining=_retraining(seen),
         actions=seen.actions,
         links=seen.links,

@@ -58,7 +58,7 @@ def alerts_shown(
                 alert.name, alert.fingerprint, alert.version, alert.as_of, alert.summary
             )
     for parts in operation:
-        mark = f"{parts.name}/{parts.version}"
+        mark = "/".join([parts.name, parts.version, *([parts.slo] if parts.slo else [])])
         open_now[mark] = _alert(parts.name, mark, parts.version, parts.since, parts.summary)
     return sorted([*open_now.values(), *closed], key=lambda a: (a.is_firing, a.fired_at), reverse=True)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from capstan.dashboard.actions import actions_of
+from capstan.dashboard.budgets import Budget
 from capstan.dashboard.listing import system_shown
 from capstan.dashboard.observation import Observed, ObservedRollout, ObservedRun
 from capstan.dashboard.online_panel import UserEvidence
@@ -111,6 +112,8 @@ class Sources:
     """The monitor's `GET /windows`."""
     numbers: Callable[[], Sequence[VersionNumbers]] | None = None
     """`capstan.dashboard.numbers.PrometheusNumbers`."""
+    budgets: Callable[[], Mapping[str, Budget]] | None = None
+    """`capstan.dashboard.budgets.prometheus_budgets`."""
     totals: Callable[[], Totals] | None = None
     """The gateway's and the collector's counters."""
     parts: Callable[[], Sequence[Part]] | None = None
@@ -213,6 +216,7 @@ class StoreView:
             windows=self._ask(away, "monitor", self.sources.windows, slow=True),
             numbers=numbers,
             history=self._sample(numbers),
+            budgets=self._budgets(away, system),
             totals=self._ask(away, "counters", self.sources.totals),
             parts=self._ask(away, "processes", self.sources.parts) or (),
             progress=self._ask(away, "progress", self.sources.progress),
@@ -233,6 +237,12 @@ class StoreView:
             system = parse(document_of(record), base_dir=Path())
             self._parsed = (record.generation, system, self.policy(record))
         return self._parsed[1:]
+
+    def _budgets(self, away: dict[str, str], system: MLSystem) -> Mapping[str, Budget] | None:
+        """None: the file promises nothing, or nobody can say."""
+        if not system.spec.monitoring.slos:
+            return None
+        return self._ask(away, "budgets", self.sources.budgets, slow=True)
 
     def _story(self) -> Sequence[tuple[int, Event]]:
         last = self._events[-1][0] if self._events else 0
@@ -281,14 +291,15 @@ class StoreView:
         for place, need in enumerate(step.needs):
             part = f"evidence of {step.step.name} {place}"
             kept = self._kept.get(part)
-            is_same = kept is not None and kept.key[0] == begun
+            # What a step found in the end is shown at once, beside its verdicts.
+            may_wait = step.is_running and kept is not None and kept.key[0] == begun
             answer = self._ask(
                 away,
                 part,
                 lambda need=need: ask(step, need),  # type: ignore[misc]
                 slow=True,
                 key=(begun, step.until, need),
-                seconds=0.0 if not is_same else COMPARISON_SECONDS if place else SLOW_SECONDS,
+                seconds=0.0 if not may_wait else COMPARISON_SECONDS if place else SLOW_SECONDS,
             )
             if answer is not None:
                 found[need] = answer

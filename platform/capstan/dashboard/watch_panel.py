@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from capstan.dashboard.page import Cell, OnlineShown, WatchPanel, WindowShown
+from capstan.dashboard.page import (
+    Cell,
+    ConceptShown,
+    EstimateShown,
+    OnlineShown,
+    WatchPanel,
+    WindowShown,
+)
+from capstan.monitoring.told_values import as_mapping, as_number
 
 MOST_WINDOWS = 60
+MOST_LABELLED = 20
+"""Older windows with quality, which come late and far apart where windows overlap."""
+_SLICES_SHOWN = 3
 
 
 def watch_shown(
@@ -23,7 +33,8 @@ def watch_shown(
     """The newest windows, oldest first; the monitor's JSON is read leniently, because it may be newer than the page."""
     shown = [_window(window, features) for window in windows if window.get("end")]
     shown.sort(key=lambda window: (window.end, window.version))
-    newest = shown[-MOST_WINDOWS:]
+    older, newest = shown[:-MOST_WINDOWS], shown[-MOST_WINDOWS:]
+    newest = [window for window in older if window.quality is not None][-MOST_LABELLED:] + newest
     return WatchPanel(
         windows=newest,
         judged=sum(window.is_judged for window in newest),
@@ -47,15 +58,15 @@ def _online(one: Mapping[str, Any]) -> OnlineShown:
 
 
 def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
-    found = _map(window.get("features"))
+    found = as_mapping(window.get("features"))
     order = [name for name in features if name in found] + sorted(found.keys() - set(features))
-    quality = _map(window.get("quality"))
-    outputs = _map(window.get("outputs"))
+    quality = as_mapping(window.get("quality"))
+    outputs = as_mapping(window.get("outputs"))
     start = window.get("start")
     gaps = dict.fromkeys(
         text
-        for answer in _map(window.get("answers")).values()
-        if (text := str(_map(_map(answer).get("gap")).get("message", "")))
+        for answer in as_mapping(window.get("answers")).values()
+        if (text := str(as_mapping(as_mapping(answer).get("gap")).get("message", "")))
     )
     return WindowShown(
         start=datetime.fromisoformat(str(start)) if start else None,
@@ -63,16 +74,66 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
         version=str(window.get("version", "")),
         rows=int(window["rows"]) if window.get("rows") is not None else None,
         is_alert=bool(window.get("drift_alert") or window.get("alert")),
-        cells=[_cell(name, _map(found[name])) for name in order],
-        outputs=[_cell(_output_name(name, len(outputs)), _map(outputs[name])) for name in sorted(outputs)],
-        quality=_number(quality.get("value")),
-        coverage=_number(quality.get("coverage", window.get("coverage"))),
-        quality_floor=_number(quality.get("floor")),
+        cells=[_cell(name, as_mapping(found[name])) for name in order],
+        outputs=[
+            _cell(_output_name(name, len(outputs)), as_mapping(outputs[name])) for name in sorted(outputs)
+        ],
+        quality=as_number(quality.get("value")),
+        coverage=as_number(quality.get("coverage", window.get("coverage"))),
+        quality_floor=as_number(quality.get("floor")),
         is_judged=not gaps and bool(window.get("has_enough_rows", True)),
         gap="; ".join(gaps),
         quality_gap=str(quality.get("message", "")),
         quality_notes=[str(note) for note in quality.get("notes", ())],
+        slices=_slices(as_mapping(window.get("slices"))),
+        estimate=_estimate(as_mapping(window.get("estimate"))),
+        concept=_concept(as_mapping(quality.get("concept"))),
     )
+
+
+def _estimate(told: Mapping[str, Any]) -> EstimateShown | None:
+    if not told:
+        return None
+    held = told.get("held")
+    return EstimateShown(
+        metric=str(told.get("metric", "")),
+        value=as_number(told.get("value")),
+        low=as_number(told.get("low")),
+        high=as_number(told.get("high")),
+        is_sure=bool(told.get("is_sure")),
+        message=str(told.get("message", "")),
+        held=held if isinstance(held, bool) else None,
+    )
+
+
+def _concept(told: Mapping[str, Any]) -> ConceptShown | None:
+    if not told:
+        return None
+    since = told.get("since")
+    return ConceptShown(
+        detector=str(told.get("detector", "")),
+        metric=str(told.get("metric", "")),
+        loss=as_number(told.get("loss")),
+        reference=as_number(told.get("reference")),
+        is_rise=told.get("outcome") == "Breach",
+        since=datetime.fromisoformat(str(since)) if since else None,
+        gap=str(as_mapping(told.get("gap")).get("message", "")),
+    )
+
+
+def _slices(found: Mapping[str, Any]) -> list[str]:
+    """Those that moved; what another release's monitor tells otherwise is left out."""
+    farthest = found.get("farthest")
+    above = [
+        one for one in map(as_mapping, farthest if isinstance(farthest, list) else ()) if one.get("breach")
+    ]
+    told = [
+        f"{one.get('slice', '')}: {one.get('feature', '')} {distance:.2f}"
+        for one in above[:_SLICES_SHOWN]
+        if (distance := as_number(one.get("distance"))) is not None
+    ]
+    more = int(as_number(found.get("moved")) or 0) - len(told)
+    return [*told, f"{more} more"] if more > 0 else told
 
 
 def _output_name(name: str, outputs: int) -> str:
@@ -81,23 +142,13 @@ def _output_name(name: str, outputs: int) -> str:
 
 
 def _cell(name: str, found: Mapping[str, Any]) -> Cell:
-    distance, threshold = _number(found.get("distance")), _number(found.get("threshold"))
+    distance, threshold = as_number(found.get("distance")), as_number(found.get("threshold"))
     above = distance is not None and threshold is not None and distance > threshold
     return Cell(
         feature=name,
         distance=distance,
         threshold=threshold,
-        missing=_number(found.get("missing_rate", found.get("missing"))),
+        missing=as_number(found.get("missing_rate", found.get("missing"))),
         is_breach=bool(found.get("breach", above)),
         test=str(found.get("test", "")),
     )
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    return None

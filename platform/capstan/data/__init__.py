@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capstan.data.checks import CheckReport, Violation, check_table
-from capstan.data.extraction import LABEL_AVAILABLE_AT, extract, needed_columns, trainable
+from capstan.data.extraction import LABEL_AVAILABLE_AT, extract, given_columns, needed_columns, trainable
 from capstan.data.leakage import find_leaks, parts_of_label, refuse_leaks, told_alone
 from capstan.data.parts import PartedCases, part_cases
 from capstan.data.requests import ColumnSchema, request_schema
@@ -17,6 +17,7 @@ __all__ = [
     "check_table",
     "extract",
     "find_leaks",
+    "given_columns",
     "needed_columns",
     "part_cases",
     "parts_of_label",

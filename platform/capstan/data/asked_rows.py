@@ -13,26 +13,22 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 
+from capstan.data.named_file import kind_of, source_of
 from capstan.data.sources import Reading, open_source
 from capstan.data.sql_errors import in_words
-from capstan.data.text_types import quote
+from capstan.data.text_types import number_of_text, quote
 from capstan.data.usage import plain_plans
 from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
 from capstan.features.values import MISSING_TEXTS, ColumnType
-from capstan.spec.data import CsvSource, JsonLinesSource, ParquetSource, Source, StatedType
+from capstan.spec.data import CsvSource, Source
 
 MEMORY_BYTES = 2**29
 PART_ROWS = 2000
-KINDS: dict[str, Literal["csv", "parquet", "jsonLines"]] = {
-    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv",
-    ".parquet": "parquet", ".jsonl": "jsonLines", ".ndjson": "jsonLines",
-}  # fmt: skip
-"""Suffix of a table's file -> kind of its source."""
 _EXACT = 2**53
 _NAME = "rows"
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
@@ -59,16 +55,23 @@ def asked_rows(
 def _rows(
     file: Path, wanted: Mapping[str, ColumnType | None], zone: str, sources: Sequence[Source]
 ) -> Iterator[dict[str, Any]]:
-    kind = kind_of(file)
     settings = [source.settings for source in sources]
     missing = dict.fromkeys(text for one in settings if isinstance(one, CsvSource) for text in one.missing)
     # A key that was read as a number could lose its zeros, and labels would not find it.
     texts = [name for name, type_ in wanted.items() if type_ in (None, ColumnType.TEXT)]
-    # Moments that are written 20240301 are no numbers.
-    written = {one.column for source in sources for one in source.types if one.written is not None}
-    texts += [name for name, type_ in wanted.items() if type_ is ColumnType.TIME and name in written]
+    # Moments that are written 20240301 are no numbers, and of numbers with a comma the file says what it means.
+    stated = [one for source in sources for one in source.types if one.written is not None]
+    kinds = {one.column: ColumnType(one.type) for one in stated}
+    texts += [name for name, type_ in wanted.items() if type_ is not None and kinds.get(name) is type_]
+    forms = {
+        one.column: one.written or ""
+        for one in stated
+        if one.type == "Number"
+        and wanted.get(one.column) is ColumnType.NUMBER
+        and all(other.written == one.written for other in stated if other.column == one.column)
+    }
     with workspace(threads=1, memory=MEMORY_BYTES, zone=zone) as connection, plain_plans(connection):
-        source = _source(file, kind, texts if kind == "csv" else (), tuple(missing))
+        source = source_of(file, _NAME, texts=texts if kind_of(file) == "csv" else (), missing=tuple(missing))
         reading = Reading(connection, source, None, file.parent, Path(), zone)
         reader = open_source(reading)
         names = [name for name in wanted if name in reader.columns]
@@ -81,28 +84,12 @@ def _rows(
         found = connection.sql(f"select {', '.join(map(quote, names))} from {reading.rows}")
         for part in found.to_arrow_reader(PART_ROWS):
             for row in part.to_pylist():
-                yield {name: _value(value, wanted[name]) for name, value in row.items()}
-
-
-def kind_of(file: Path) -> Literal["csv", "parquet", "jsonLines"]:
-    """The kind of source that the file's name says; raises InvalidDataError."""
-    suffix = next((suffix for suffix in reversed(file.suffixes) if suffix != ".gz"), "").lower()
-    if suffix not in KINDS:
-        raise InvalidDataError(
-            f"{file.name}: is not a kind of table that Capstan reads; give one of {', '.join(sorted(KINDS))}"
-        )
-    return KINDS[suffix]
-
-
-def _source(file: Path, kind: str, texts: Sequence[str], missing: Sequence[str]) -> Source:
-    path = file.name
-    return Source(
-        name=_NAME,
-        types=tuple(StatedType(column=name, type="Text") for name in texts),
-        csv=CsvSource(path=path, missing=tuple(missing)) if kind == "csv" else None,
-        parquet=ParquetSource(path=path) if kind == "parquet" else None,
-        json_lines=JsonLinesSource(path=path) if kind == "jsonLines" else None,
-    )
+                yield {
+                    name: _written_number(value, forms[name])
+                    if name in forms
+                    else _value(value, wanted[name])
+                    for name, value in row.items()
+                }
 
 
 def _value(value: Any, wanted: ColumnType | None) -> Any:
@@ -122,6 +109,17 @@ def _value(value: Any, wanted: ColumnType | None) -> Any:
             return value
         return float(text) if _NUMBER.fullmatch(text) else value
     return value
+
+
+def _written_number(value: Any, form: str) -> Any:
+    """A text that is a number in the form of the training table as that number; any other is not guessed at."""
+    if not isinstance(value, str):
+        return _value(value, ColumnType.NUMBER)
+    text = value.strip()
+    if text in MISSING_TEXTS:
+        return None
+    number = number_of_text(text, form)
+    return value if number is None else number
 
 
 def _key(value: float | Decimal) -> Any:

@@ -204,7 +204,7 @@ def _ways_to_numbers(column: str, kind: ColumnType, values: pa.ChunkedArray) -> 
         "correct the values, state the column as Number under `types` of its source, list texts that mean missing "
         "under `missing` of a csv source, or "
         + (
-            way_to_number(column, marked)
+            way_to_number(column, marked, of_query=True)
             or f"cast it in data.query, such as try_cast({plain_name(column)} as double)"
         )
     )

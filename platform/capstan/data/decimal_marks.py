@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import duckdb
 
 from capstan.data.text_types import quote
+from capstan.spec.data import NUMBER_FORMS
 
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _DECIMAL = re.compile(r"[+-]?(\d*|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][+-]?\d+)?")
@@ -40,44 +41,53 @@ class _Marks:
     either_point: str | None = None
 
 
-def way_to_number(column: str, texts: Iterable[str], delimiters: Collection[str] = ()) -> str | None:
-    """How a query makes numbers of a column whose cells have commas; None if none is a number with a comma.
+def way_to_number(
+    column: str, texts: Iterable[str], delimiters: Collection[str] = (), *, of_query: bool = False
+) -> str | None:
+    """How a column whose cells have commas becomes numbers; None if none is a number with a comma.
 
-    `texts` are its cells with a comma or a point, each at least once. `delimiters` are those of its files.
+    `texts` are its cells with a comma or a point, each at least once. `delimiters` are those of its files. `of_query`:
+    the texts are made by the query, so that no source can state what they are.
     """
     marks = _marks(texts)
     comma = marks.decimal_comma or marks.grouping_comma or marks.either
     if comma is None:
         return None
     name = plain_name(column)
-    as_groups = f"try_cast(replace({name}, ',', '') as double)"
-    inner = f"replace({name}, '.', '')" if marks.grouping_point else name
-    as_decimal = f"try_cast(replace({inner}, ',', '.') as double)"
+    if of_query:
+        inner = f"replace({name}, '.', '')" if marks.grouping_point else name
+        as_decimal = f"cast it in data.query, try_cast(replace({inner}, ',', '.') as double)"
+        as_groups = f"cast it in data.query, try_cast(replace({name}, ',', '') as double)"
+    else:
+        as_decimal, as_groups = (f"state {_statement(column, form)}" for form in NUMBER_FORMS)
     point = marks.decimal_point
     decimal, groups = marks.decimal_comma or marks.grouping_point, marks.grouping_comma
     if decimal and (groups or point):
         return (
-            f"{decimal!r} and {groups or point!r} in column {column!r} follow two rules, so that no one cast fits: "
-            "write all its numbers alike"
+            f"{decimal!r} and {groups or point!r} in column {column!r} follow two rules, so that no one way to write "
+            "numbers fits: write all its numbers alike"
         )
     usual = bool(delimiters) and set(delimiters) <= _COMMA_IS_DECIMAL
     if decimal or (usual and not groups and not point):
         shown = marks.decimal_comma or comma
         doubt = f"; look whether the point of {marks.either_point!r} groups thousands"
         return (
-            f"cast it with its decimal comma in data.query, {as_decimal}, which reads {shown!r} as "
-            f"{_read_decimal(shown)}{doubt if marks.either_point and not marks.grouping_point else ''}"
+            f"{as_decimal}, which reads {shown!r} as {_read_decimal(shown)}"
+            f"{doubt if marks.either_point and not marks.grouping_point else ''}"
         )
     if groups or (point and not usual):
         shown = groups or comma
-        return (
-            f"cast it without its thousands' commas in data.query, {as_groups}, which reads {shown!r} as "
-            f"{shown.replace(',', '')}"
-        )
+        return f"{as_groups}, which reads {shown!r} as {shown.replace(',', '')}"
     return (
-        f"cast it in data.query: {comma!r} may be {_read_decimal(comma)} or {comma.replace(',', '')}, which only you "
-        f"know: {as_decimal} where the comma is the decimal mark, {as_groups} where it groups thousands"
+        f"{comma!r} may be {_read_decimal(comma)} or {comma.replace(',', '')}, which only you know: {as_decimal}, "
+        f"where the comma is the decimal mark, or {as_groups}, where it groups thousands"
     )
+
+
+def _statement(column: str, form: str) -> str:
+    """The line under `types` of the column's source."""
+    name = column if _PLAIN_NAME.fullmatch(column) else f'"{column}"'
+    return f'{{column: {name}, type: Number, written: "{form}"}} under types of its source'
 
 
 def texts_with_marks(connection: duckdb.DuckDBPyConnection, rows: str, column: str) -> Iterator[str]:

@@ -10,11 +10,15 @@ label can change a byte of the result.
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 from unicodedata import normalize
 
 import duckdb
@@ -38,10 +42,11 @@ from capstan.data.moments import (
 )
 from capstan.data.query import SourceTables
 from capstan.data.sources import Reading
+from capstan.data.sql_errors import in_words, is_no_space
 from capstan.data.text_types import quote, typed
 from capstan.data.workspace import workspace
 from capstan.domain.payload_limits import EARLIEST, LATEST
-from capstan.errors import InvalidDataError
+from capstan.errors import DiskFullError, InvalidDataError
 from capstan.spec.data import CONTENT_ID, READ_AT
 from capstan.spec.location import path_text
 from capstan.spec.system import MLSystem
@@ -58,6 +63,7 @@ CONTENT_DIGITS = 16
 UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 """The moment of rows without a time, where nobody asks as of a moment."""
 _SHOWN = 5
+_GIVEN = b"given columns"
 _LOG = logging.getLogger(__name__)
 _EXACT = ("decimal", "hugeint", "uhugeint", "bignum")
 _NUMBERS = (
@@ -91,47 +97,123 @@ def extract(
     single models (of the task's type, null where not known at `labels_as_of`) and `label_available_at` (UTC, null where
     the label is). `as_of=None` reads all rows, `labels_as_of=None` all labels; `start <= time < end` narrows further.
     Times without offset are of the file's zone.
+    All columns of the query are named in the schema (`given_columns`).
     Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says. `on_read` is told the SQL type
     of each column of each source that was read. Without `features` only keys and label are read, of wide tables a
     small part.
     """
-    secrets = secrets or secrets_folder()
-    if memory is None:
-        memory = table_memory(system.spec.training.resources)
-    data = system.spec.data
-    with workspace(threads=threads, memory=memory, zone=data.time_zone) as connection:
-        readings = [
-            Reading(connection, source, as_of, system.base_dir, secrets, data.time_zone)
-            for source in data.sources
-        ]
-        try:
-            tables = SourceTables(connection, readings)
-            # Without a column of ids they are made from all that a row holds.
-            whole = features or data.keys.id is None
-            columns = needed_columns(system) if whole else _key_columns(system)
-            targets = system.spec.targets if features else (data.label.column,)
-            _run_query(connection, system, tables, columns, targets)
-            if on_read is not None:
-                on_read(tables.read_types)
-            _select_cases(connection, system, tables, columns, targets, as_of, labels_as_of, start, end)
-            require_keys(connection, system, "_cases")
-            connection.execute("set TimeZone = 'UTC'")
-            table = connection.sql(
-                f"select * from _cases order by {quote(data.keys.time_column)}, {quote(data.keys.id_column)}"
-            ).to_arrow_table()
-            table = _with_unquoted(table, tables)
-        except duckdb.OutOfMemoryException as error:
-            raise InvalidDataError(
-                f"data: the tables do not fit into {memory // 2**20} MiB, which is a part of what "
-                "training.resources states, or else of the machine's memory; raise "
-                "training.resources.requests.memory, or read less in data.query"
-            ) from error
+    with selected_cases(
+        system,
+        as_of=as_of,
+        labels_as_of=labels_as_of,
+        start=start,
+        end=end,
+        threads=threads,
+        memory=memory,
+        secrets=secrets,
+        on_read=on_read,
+        # Without a column of ids they are made from all that a row holds.
+        columns=needed_columns(system)
+        if features or system.spec.data.keys.id is None
+        else _key_columns(system),
+        targets=system.spec.targets if features else (system.spec.data.label.column,),
+    ) as selected:
+        table = selected.in_order(system).to_arrow_table()
+        table = _with_unquoted(table, selected.tables)
+        hidden = {*system.spec.targets, system.spec.data.label.column, system.spec.data.label.available_at}
+        known = [name for name in selected.given if name not in hidden]
+        table = table.replace_schema_metadata({_GIVEN: json.dumps(known).encode()})
     if not table.num_rows:
         until = f" up to {as_of.isoformat()}" if as_of else ""
         raise InvalidDataError(
             f"data.query: gives no row{until}; correct the join, the sources' timeColumn or the time asked for"
         )
     return table
+
+
+@dataclass(frozen=True)
+class SelectedCases:
+    """The cases of an extraction while DuckDB holds them; moments are UTC."""
+
+    connection: duckdb.DuckDBPyConnection
+    tables: SourceTables
+    given: Sequence[str]
+    """All columns of the query."""
+
+    written: Mapping[str, str]
+    """Columns of numbers in which something else stands, and the column that holds what was written there."""
+
+    table: ClassVar[str] = "_cases"
+
+    def in_order(self, system: MLSystem) -> duckdb.DuckDBPyRelation:
+        """By time and then id."""
+        keys = system.spec.data.keys
+        return self.connection.sql(
+            f"select * from {self.table} order by {quote(keys.time_column)}, {quote(keys.id_column)}"
+        )
+
+
+@contextmanager
+def selected_cases(
+    system: MLSystem,
+    *,
+    as_of: datetime | None,
+    labels_as_of: datetime | None,
+    start: datetime | None,
+    end: datetime | None,
+    threads: int,
+    memory: int | None,
+    secrets: Path | None,
+    columns: Sequence[str],
+    targets: Sequence[str],
+    on_read: Callable[[Mapping[str, Mapping[str, str]]], None] | None = None,
+    keeps_odd: bool = False,
+    on_connect: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
+) -> Iterator[SelectedCases]:
+    """What `extract` gives as a table, with these `columns` and labels alone; there may be no row.
+
+    Without `targets` nothing of the label is read: the sources need not have it. With `keeps_odd` a cell that is no
+    number in a column of numbers is given as it was written, in a column of its own; else it is an error. `on_connect`
+    gets the connection before anything is read, whose `interrupt` ends what it does. Raises InvalidDataError, also for
+    memory that runs out while the cases are used, and DiskFullError.
+    """
+    secrets = secrets or secrets_folder()
+    if memory is None:
+        memory = table_memory(system.spec.training.resources)
+    data = system.spec.data
+    with workspace(threads=threads, memory=memory, zone=data.time_zone) as connection:
+        on_connect(connection)
+        readings = [
+            Reading(connection, source, as_of, system.base_dir, secrets, data.time_zone)
+            for source in data.sources
+        ]
+        try:
+            tables = SourceTables(connection, readings)
+            given = _run_query(connection, system, tables, columns, targets, keeps_odd=keeps_odd)
+            written = _odd_columns(connection, system) if keeps_odd else {}
+            if on_read is not None:
+                on_read(tables.read_types)
+            _select_cases(
+                connection, system, tables, columns, targets, as_of, labels_as_of, start, end, written
+            )
+            require_keys(connection, system, SelectedCases.table)
+            connection.execute("set TimeZone = 'UTC'")
+            yield SelectedCases(connection, tables, given, written)
+        except duckdb.OutOfMemoryException as error:
+            raise InvalidDataError(
+                f"data: the tables do not fit into {memory // 2**20} MiB, which is a part of what "
+                "training.resources states, or else of the machine's memory; raise "
+                "training.resources.requests.memory, or read less in data.query"
+            ) from error
+        except duckdb.Error as error:
+            if is_no_space(error):
+                raise DiskFullError(f"data: no room left for temporary files: {in_words(error)}") from error
+            raise
+
+
+def given_columns(table: pa.Table) -> tuple[str, ...]:
+    """All columns that the query gave, whether something reads them or not, but for labels and their moment."""
+    return tuple(json.loads((table.schema.metadata or {}).get(_GIVEN, b"[]")))
 
 
 def _with_unquoted(table: pa.Table, tables: SourceTables) -> pa.Table:
@@ -191,10 +273,13 @@ def _run_query(
     tables: SourceTables,
     needed: Sequence[str],
     targets: Sequence[str],
-) -> None:
+    *,
+    keeps_odd: bool,
+) -> Sequence[str]:
+    """Gives all columns of the query; those that are wanted are in `_joined`."""
     data = system.spec.data
     query = data.query if data.query is not None else f"select * from {quote(data.sources[0].name)}"
-    dated = [] if data.label.available_at is None else [data.label.available_at]
+    dated = [data.label.available_at] if targets and data.label.available_at is not None else []
     wanted = list(dict.fromkeys([*needed, *targets, *dated]))
     for reserved in (CONTENT_ID, READ_AT):
         if reserved in wanted:
@@ -214,7 +299,18 @@ def _run_query(
         if columns is not None:
             _check_columns(system, columns, wanted)
     tables.run(query, wanted, "_joined")
-    _require_numbers(connection, system, tables)
+    if not keeps_odd:
+        _require_numbers(connection, system, tables)
+    return columns or ()
+
+
+def _odd_columns(connection: duckdb.DuckDBPyConnection, system: MLSystem) -> dict[str, str]:
+    """Columns of numbers that hold text, each with the name of the column for what was written there."""
+    types = column_types(connection, "from _joined")
+    numbers = dict.fromkeys(
+        feature.column for feature in system.spec.features if feature.reading == "numeric"
+    )
+    return {name: f"\x1fwritten {name}" for name in numbers if types.get(name) == TEXT}
 
 
 def _require_numbers(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: SourceTables) -> None:
@@ -267,6 +363,7 @@ def _select_cases(
     labels_as_of: datetime | None,
     start: datetime | None,
     end: datetime | None,
+    written: Mapping[str, str],
 ) -> None:
     data = system.spec.data
     keys, label = data.keys, data.label
@@ -275,12 +372,13 @@ def _select_cases(
         time = moment(as_of or UNDATED)
     else:
         time = _as_instant(connection, tables, keys.time, types[keys.time], "data.keys.time", data.time_zone)
-    if label.available_at is not None:
+    available_at = label.available_at if targets else None
+    if available_at is not None:
         available = _as_instant(
             connection,
             tables,
-            label.available_at,
-            types[label.available_at],
+            available_at,
+            types[available_at],
             "data.label.availableAt",
             data.time_zone,
         )
@@ -292,16 +390,14 @@ def _select_cases(
     where = " and ".join(f"{time} {sign} {moment(at)}" for at, sign in bounds if at is not None) or "true"
     if keys.time is not None:
         _require_moments(connection, tables, keys.time, time, where, "data.keys.time", LATEST)
-    if label.available_at is not None:
+    if available_at is not None:
         # Tables write 9999-12-31 and infinity for "not yet", so only a moment that is too early is a mistake.
-        _require_moments(
-            connection, tables, label.available_at, available, where, "data.label.availableAt", None
-        )
+        _require_moments(connection, tables, available_at, available, where, "data.label.availableAt", None)
     # A label without the moment it became known could be from the future, so it does not count.
     dated = f"{available} < {moment(LATEST)}"
     known = f"{dated} and {available} <= {moment(labels_as_of)}" if labels_as_of is not None else dated
     items = [
-        _content_id(columns, types, label.column)
+        _content_id(needed_columns(system), types, label.column if targets else None)
         if keys.id is None
         else f"nullif(cast({quote(keys.id)} as varchar), '') as {quote(keys.id)}",
         f"{time} as {quote(keys.time_column)}",
@@ -312,8 +408,11 @@ def _select_cases(
     items += [
         _plain(connection, name, types[name], categories, data.time_zone)
         for name in columns
-        if name not in (keys.id, keys.time, keys.group)
+        if name not in (keys.id, keys.time, keys.group, *written)
     ]
+    for name, raw in written.items():
+        number, text = f"try_cast({quote(name)} as double)", f"nullif({quote(name)}, '')"
+        items += [f"{number} as {quote(name)}", f"case when {number} is null then {text} end as {quote(raw)}"]
     for target in targets:
         truth = _as_label(connection, tables, target, types[target], system)
         _warn_of_undated(connection, system, target, truth, dated)
@@ -325,18 +424,19 @@ def _select_cases(
     connection.execute(f"create temp table _cases as select {', '.join(items)} from _joined where {where}")
 
 
-def _content_id(columns: Sequence[str], types: Mapping[str, str], label: str) -> str:
+def _content_id(columns: Sequence[str], types: Mapping[str, str], label: str | None) -> str:
     """An id made from what a row holds but for its label: the same row has the same one in every file that holds it.
 
     A number is taken as such, so that one cell with a decimal does not rename all rows. Rows that are alike get an
-    ordinal after a dash.
+    ordinal after a dash, in the order of their labels where those are read.
     """
     values = [
         f"cast({quote(name)} as double)" if types[name] in _NUMBERS else quote(name) for name in columns
     ]
     texts = [f"coalesce(cast({value} as varchar), chr(1))" for value in values]
     content = f"left(md5(concat_ws(chr(31), {', '.join(texts)})), {CONTENT_DIGITS})"
-    ordinal = f"row_number() over (partition by {content} order by cast({quote(label)} as varchar))"
+    order = f"order by cast({quote(label)} as varchar)" if label is not None else ""
+    ordinal = f"row_number() over (partition by {content} {order})"
     return f"{content} || case when {ordinal} > 1 then '-' || {ordinal} else '' end as {quote(CONTENT_ID)}"
 
 
@@ -399,7 +499,10 @@ def _who_needs(system: MLSystem, name: str) -> str:
     if feature is not None:
         return f"feature {feature!r}"
     place = next((place for place, column in spec.groupings() if column == name), None)
-    return "data.checks" if place is None else path_text(place)
+    if place is not None:
+        return path_text(place)
+    is_checked = any(check.column == name for check in spec.data.checks)
+    return "data.checks" if is_checked else "the version that is asked"
 
 
 def _as_instant(

@@ -31,7 +31,7 @@ class OddCells:
     places: tuple[str, ...]
     """`rows.csv, line 17: '?'`, at most three."""
     way: str | None = None
-    """How a query reads the commas of its cells; None if they are no numbers with commas."""
+    """How its cells with commas are read; None if they are no numbers with commas."""
 
     def __str__(self) -> str:
         more = ", …" if self.odd > len(self.places) else ""

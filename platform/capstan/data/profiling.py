@@ -14,19 +14,20 @@ from typing import Any
 
 import duckdb
 
-from capstan.data.asked_rows import kind_of
 from capstan.data.inspection import column_type
+from capstan.data.named_file import kind_of, source_of
 from capstan.data.sources import Reading, open_source
-from capstan.data.text_types import quote
+from capstan.data.sources.reading import Delimited
+from capstan.data.text_types import quote, value_as
 from capstan.data.usage import plain_plans
 from capstan.data.workspace import workspace
 from capstan.features.values import MISSING_TEXTS, ColumnType
-from capstan.spec.data import CsvSource, JsonLinesSource, ParquetSource, Source
-from capstan.spec.guessing import ColumnProfile, Later, Length, TableProfile
+from capstan.spec.data import DECIMAL_COMMA, GROUPED
+from capstan.spec.guessing import MOST_COLUMNS, ColumnProfile, Later, Length, TableProfile
 
 _TABLE = "rows"
 _SEEN = "_seen"
-_MOST_COUNTED = 60
+_MOST_COUNTED = MOST_COLUMNS + 1
 _MOST_ODD = 5
 _MOSTLY = 0.8
 _FORMS = tuple(
@@ -44,22 +45,18 @@ _SPREAD = 20.0
 """Between the usual ones; numbers that hardly differ are lengths by chance."""
 _LONGEST = 1e12
 _COMMA = r"'-?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+),[0-9]+'"
+_GROUPS = r"'-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?'"
+_POINT = r"'-?[0-9]*\.[0-9]+'"
 
 
 def profile_table(file: Path) -> TableProfile:
     """The profile of a CSV, Parquet or JSON lines file; raises InvalidDataError or duckdb.Error."""
-    kind = kind_of(file)
-    path = file.name
-    source = Source(
-        name=_TABLE,
-        csv=CsvSource(path=path) if kind == "csv" else None,
-        parquet=ParquetSource(path=path) if kind == "parquet" else None,
-        json_lines=JsonLinesSource(path=path) if kind == "jsonLines" else None,
-    )
+    source = source_of(file, _TABLE)
     with workspace(threads=1, memory=2**30, zone="UTC") as connection, plain_plans(connection):
         reading = Reading(connection, source, None, file.parent, Path(), "UTC")
         reader = open_source(reading)
         names = list(reader.columns)
+        semicolons = isinstance(reader, Delimited) and set(reader.delimiters) <= {";"}
         # What could not be written back as it was is still text here.
         unsettled = {found.column: found.kind for found in reader.read(names)}
         items = [
@@ -75,7 +72,7 @@ def profile_table(file: Path) -> TableProfile:
         rows = _one(connection, f"select count(*) from {_SEEN}")[0]
         columns = tuple(
             replace(
-                _column(connection, _SEEN, name, types[name], rows),
+                _column(connection, _SEEN, name, types[name], rows, semicolons=semicolons),
                 written=written.get(name, ""),
                 unsure=unsure.get(name, ()),
             )
@@ -83,7 +80,7 @@ def profile_table(file: Path) -> TableProfile:
         )
         later = tuple(_later(connection, _SEEN, columns))
         lengths = tuple(_lengths(connection, columns))
-    return TableProfile(path, kind, rows, columns, later, lengths)
+    return TableProfile(file.name, kind_of(file), rows, columns, later, lengths)
 
 
 def _other_moments(
@@ -124,7 +121,7 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 
 
 def _column(
-    connection: duckdb.DuckDBPyConnection, table: str, name: str, kind: str, rows: int
+    connection: duckdb.DuckDBPyConnection, table: str, name: str, kind: str, rows: int, *, semicolons: bool
 ) -> ColumnProfile:
     column = quote(name)
     there, distinct = _one(connection, f"select count({column}), count(distinct {column}) from {table}")
@@ -154,25 +151,37 @@ def _column(
         return ColumnProfile(name, "Time", first=_moment(first), last=_moment(last), **known)
     if kind == ColumnType.BOOLEAN:
         return ColumnProfile(name, "Boolean", **known)
-    return _texts(connection, table, name, there, known)
+    return _texts(connection, table, name, there, known, semicolons=semicolons)
 
 
 def _texts(
-    connection: duckdb.DuckDBPyConnection, table: str, name: str, there: int, known: dict[str, Any]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    name: str,
+    there: int,
+    known: dict[str, Any],
+    *,
+    semicolons: bool,
 ) -> ColumnProfile:
     """Texts, and whether they would be numbers but for a few."""
     column = quote(name)
     missing = ", ".join(f"'{text}'" for text in sorted(MISSING_TEXTS))
     number = f"try_cast(trim({column}) as double)"
-    comma = f"regexp_full_match(trim({column}), {_COMMA})"
-    numbers, commas, whole_texts = _one(
+    comma, groups, point = (
+        f"regexp_full_match(trim({column}), {form})" for form in (_COMMA, _GROUPS, _POINT)
+    )
+    numbers, commas, grouped, points, whole_texts = _one(
         connection,
-        f"select count({number}), count(*) filter ({comma}), "
+        f"select count({number}), count(*) filter ({comma}), count(*) filter ({groups}), "
+        f"count(*) filter ({point}), "
         f"count(*) filter (regexp_full_match(trim({column}), '-?[0-9]+') or {column} in ({missing})) "
         f"from {table} where {column} is not null",
     )
-    is_comma = bool(commas) and commas + whole_texts == there
-    value = f"try_cast(replace(replace({column}, '.', ''), ',', '.') as double)" if is_comma else number
+    is_decimal = bool(commas) and commas + whole_texts == there
+    is_grouped = bool(grouped) and grouped + points + whole_texts == there
+    # Where 1,234 may be both, the file says by what stands between its columns.
+    form = GROUPED if is_grouped and not (is_decimal and semicolons) else DECIMAL_COMMA if is_decimal else ""
+    value = value_as(name, "double", form) if form else number
     low, high = _one(
         connection, f"select quantile_cont({value}, 0.01), quantile_cont({value}, 0.99) from {table}"
     )
@@ -182,7 +191,7 @@ def _texts(
         infinite = connection.execute(
             f"select rowid + 1, {column} from {table} where isinf({number}) order by 1 limit 1"
         ).fetchall()
-    if numbers and numbers < there and numbers >= _MOSTLY * there and not is_comma:
+    if numbers and numbers < there and numbers >= _MOSTLY * there and not form:
         odd = connection.execute(
             f"select distinct {column} from {table} where {column} is not null and {number} is null "
             f"and {column} not in ({missing}) order by 1 limit {_MOST_ODD + 1}"
@@ -192,7 +201,7 @@ def _texts(
         "Text",
         odd=tuple(text for (text,) in odd),
         infinite=infinite[0] if infinite else None,
-        comma=is_comma,
+        number_form=form,
         usual_low=low,
         usual_high=high,
         **known,

@@ -9,12 +9,15 @@ the rows that may be read.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
 
 from capstan.features.values import MISSING_TEXTS, ColumnType
+from capstan.spec.data import DECIMAL_COMMA, GROUPED, NUMBER_FORMS
 
 NUMBERS = ("BIGINT", "DOUBLE")
 """Types of a column whose values were written as numbers, as JSON can."""
@@ -23,6 +26,10 @@ AS_WRITTEN = "VARCHAR"
 """The type of a column that stays text."""
 
 _NUMBER = r"'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?'"
+_NUMBER_FORM = {
+    DECIMAL_COMMA: r"'[+-]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)?(,[0-9]*)?([eE][+-]?[0-9]+)?'",
+    GROUPED: r"'[+-]?([0-9]+|[1-9][0-9]{0,2}(,[0-9]{3})+)?(\.[0-9]*)?([eE][+-]?[0-9]+)?'",
+}
 _LEADING_ZERO = r"'[+-]?0[0-9].*'"
 _WHOLE = r"'-?(0|[1-9][0-9]*)'"
 _DIGITS = r"'[+-]?[0-9]+'"
@@ -77,7 +84,7 @@ class FoundType:
     changes_as_category: bool = False
     """Whether it is so too where 7 and 7.0 are one category."""
     written: str | None = None
-    """How strptime reads its moments; None: as they are."""
+    """How strptime reads its moments, or in which form its numbers are written; None: as they are."""
 
     def item(self, kind: str | None = None) -> str:
         """The column as a select item of that type, or of the one that was found."""
@@ -97,7 +104,7 @@ def literal(text: str) -> str:
 def value_as(column: str, kind: str, written: str | None = None) -> str:
     """The column of text as an SQL expression of that type; texts that mean missing are null but in text.
 
-    `written`: how strptime reads its moments.
+    `written`: how strptime reads its moments, or the form of its numbers.
     """
     if kind == AS_WRITTEN:
         return quote(column)
@@ -105,9 +112,30 @@ def value_as(column: str, kind: str, written: str | None = None) -> str:
     given = f"case when {_is_missing(value)} then null else {value} end"
     if kind == "BOOLEAN":
         return f"(lower({given}) in ('true', '1', '1.0'))"
+    if written in NUMBER_FORMS:
+        return f"cast({_plain_number(given, written)} as {kind})"
     if written is not None:
         return f"cast(strptime({given}, {literal(written)}) as {kind})"
     return f"cast({given} as {kind})"
+
+
+def _plain_number(value: str, written: str) -> str:
+    """The SQL text of a number in one of NUMBER_FORMS as SQL reads numbers."""
+    if written == DECIMAL_COMMA:
+        return f"replace(replace({value}, '.', ''), ',', '.')"
+    return f"replace({value}, ',', '')"
+
+
+def number_of_text(text: str, written: str) -> float | None:
+    """The number that is written so in one of NUMBER_FORMS; None: it is none, or is written in another form."""
+    if not re.fullmatch(_NUMBER_FORM[written].strip("'"), text):
+        return None
+    plain = text.replace(".", "").replace(",", ".") if written == DECIMAL_COMMA else text.replace(",", "")
+    try:
+        number = float(plain)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def is_number(column: str, *, coded: bool = False) -> str:
@@ -175,7 +203,12 @@ def contradicts(column: str, kind: ColumnType, written: str | None = None) -> st
     if kind is ColumnType.TEXT:
         return "false"
     test = _STATED_TESTS[kind].replace("$value", value)
-    if written is not None:
+    if written in NUMBER_FORMS:
+        plain = _plain_number(value, written)
+        test = (
+            f"regexp_full_match({value}, {_NUMBER_FORM[written]}) and isfinite(try_cast({plain} as double))"
+        )
+    elif written is not None:
         # DuckDB takes 24 for the year 24, which nobody means.
         test = f"year(try_strptime({value}, {literal(written)})) >= 1000"
     return f"not coalesce({test}, false) and not {_is_missing(value)}"
@@ -189,12 +222,16 @@ def stated(
 ) -> list[FoundType]:
     """The columns of text with the types that the file states; no value may contradict them.
 
-    `written`: column -> how strptime reads its moments, which are local times, as those of other tables are.
+    `written`: column -> how strptime reads its moments, which are local times, as those of other tables are, or the
+    form of its numbers.
     """
     found = []
     for name, kind in columns.items():
         if kind is ColumnType.TEXT:
             found.append(FoundType(name, AS_WRITTEN))
+            continue
+        if written.get(name) in NUMBER_FORMS:
+            found.append(FoundType(name, "DOUBLE", written=written[name]))
             continue
         if name in written:
             clock = "%H" in written[name]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar
 
+from capstan.domain.batch_calendar import BatchOrder
 from capstan.domain.rollout import RolloutRequest
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import TrainingRequest
@@ -80,6 +81,20 @@ class WatchVersion:
 
 
 @dataclass(frozen=True)
+class StartBatch:
+    """Let the rows be predicted and written."""
+
+    order: BatchOrder
+
+
+@dataclass(frozen=True)
+class StopBatch:
+    """End a try that nobody wants any more."""
+
+    order: BatchOrder
+
+
+@dataclass(frozen=True)
 class DeleteRecords:
     """Remove all records of the system: the last act of a deletion."""
 
@@ -94,6 +109,8 @@ Action: TypeAlias = (
     | SetTraffic
     | SetAlias
     | WatchVersion
+    | StartBatch
+    | StopBatch
     | DeleteRecords
 )
 

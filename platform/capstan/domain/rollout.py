@@ -94,17 +94,27 @@ def outlook(policy: RolloutPolicy, now: datetime) -> str:
     spans = [step_span(policy, step) for step in policy.steps]
     soonest = now + sum((span.soonest for span in spans), timedelta(0))
     latest = now + sum((span.latest for span in spans), timedelta(0))
-    takes = "its only step takes" if len(policy.steps) == 1 else f"its {len(policy.steps)} steps take"
-    ends = f"{takes} until {soonest:%Y-%m-%d %H:%M} UTC"
-    if latest > soonest:
-        ends += f", {latest:%Y-%m-%d %H:%M} UTC if labels come as late as they may,"
-    waits = " and a person's approval" if any(step.approval for step in policy.steps) else ""
     needs = [
         f"step {index} waits for {minima}"
         for index, step in enumerate(policy.steps, 1)
         if (minima := _minima(policy, step))
     ]
-    return "; ".join([*rules, f"{ends}{waits} or longer", *needs])
+    return "; ".join([*rules, _ends(policy, now, soonest, latest), *needs])
+
+
+def _ends(policy: RolloutPolicy, now: datetime, soonest: datetime, latest: datetime) -> str:
+    """When the steps end at the earliest, in words."""
+    is_one = len(policy.steps) == 1
+    takes = "its only step takes" if is_one else f"its {len(policy.steps)} steps take"
+    last = f"{latest:%Y-%m-%d %H:%M} UTC if labels come as late as they may,"
+    waits = " and a person's approval" if any(step.approval for step in policy.steps) else ""
+    if soonest == now and policy.block <= timedelta(0):
+        until = f", until {last}" if latest > soonest else ""
+        return (
+            f"{takes} as long as {'its' if is_one else 'their'} requests take to come{until}{waits} or longer"
+        )
+    until = f", {last}" if latest > soonest else ""
+    return f"{takes} until {soonest:%Y-%m-%d %H:%M} UTC{until}{waits} or longer"
 
 
 def _minima(policy: RolloutPolicy, step: Step) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from capstan.domain.actions import Command, Verb
+from capstan.domain.batch_calendar import BatchState, BatchStatus
 from capstan.domain.retraining import RetrainingPolicy, RetrainingState
 from capstan.domain.rollout import (
     RolloutCause,
@@ -20,7 +21,8 @@ from capstan.domain.rollout import (
 )
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
-from capstan.domain.triggers import Alert, NewLabels
+from capstan.domain.triggers import Alert, HeardCall, NewLabels, Webhooks
+from capstan.domain.triggers.schedule import ScheduleTrigger
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import ModelVersion, Readiness, SystemName, VersionName
 
@@ -35,6 +37,8 @@ class SystemPolicy:
     suspend: bool = False
     delete_aliases: bool = False
     """`deletionPolicy: Delete`: the registry forgets who was champion."""
+    batches: ScheduleTrigger | None = None
+    """When batches of predictions are due; None: the file asks for none."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,18 @@ class SystemState:
     troubles: Mapping[str, str] = field(default_factory=dict)
     """Parts that cannot start or go on now, with the reason that was told."""
     troubles_told: int = 0
+    batch: BatchState = field(default_factory=BatchState)
+    """How far batches by the calendar are."""
     incarnation: str = ""
     """When this system began; tells it from a deleted one of the same name."""
+    calls: Mapping[str, HeardCall] = field(default_factory=dict)
+    """The newest webhook call of each sender."""
+    heard: int = 0
+    """Number of the newest webhook call that was heard."""
 
-    def born(self, incarnation: str) -> SystemState:
-        return replace(self, incarnation=incarnation)
+    def born(self, incarnation: str, *, heard: int = 0) -> SystemState:
+        """heard: calls up to this number were meant for a deleted system of the same name."""
+        return replace(self, incarnation=incarnation, heard=heard)
 
     @property
     def will_be_paused(self) -> bool:
@@ -156,6 +167,10 @@ class SystemObservation:
     """What a training would lack, in words; none starts meanwhile. Empty: nothing."""
     new_labels: NewLabels | Away | None = None
     """Since the last training; None: no rule of the file asks for them."""
+    batch: BatchStatus | Away | None = None
+    """Of the batch that was begun, absent where none was; None: nobody makes batches here, as in a replay."""
+    webhooks: Webhooks | Away = field(default_factory=Webhooks)
+    """Nothing where no rule of the file asks for them."""
 
 
 def wanted_aliases(

@@ -19,12 +19,14 @@ import httpx
 import orjson
 
 from capstan.errors import UnavailableError
+from capstan.features.values import ColumnType
 from capstan.outages import answer_in_words, in_words
 from capstan.serving.app import PredictionApp
 from capstan.serving.manifest import Manifest
 from capstan.serving.model import load
 from capstan.serving.requests import MAX_BODY_BYTES
 from capstan.serving.settings import ServiceSettings
+from capstan.spec import MLSystem
 
 REQUEST_ROWS = 500
 TIMEOUT_SECONDS = 30.0
@@ -55,6 +57,20 @@ class RefusedRow:
 
 
 Told = AnsweredRow | RefusedRow
+
+
+def asked_columns(system: MLSystem, manifest: Manifest) -> dict[str, ColumnType]:
+    """The columns of a request: those of the model, and those that only another version of the file's system reads.
+
+    The model takes and ignores the second kind, as far as its own training's table had them.
+    """
+    found = {column.name: column.type for column in manifest.columns}
+    for feature in system.spec.features:
+        if feature.column in manifest.ignored:
+            found.setdefault(
+                feature.column, ColumnType.NUMBER if feature.reading == "numeric" else ColumnType.TEXT
+            )
+    return found
 
 
 class Asking:

@@ -135,6 +135,14 @@ class StateDir:
     def spec(self, system: SystemName) -> Path:
         return self.system(system) / "spec.json"
 
+    def batches(self, system: SystemName) -> Path:
+        """How far batches by the calendar are, and what the running one was told."""
+        return self.system(system) / "batches"
+
+    def predictions(self, system: SystemName) -> Path:
+        """Batches of predictions that were to be written nowhere else."""
+        return self.root / "predictions" / system
+
     def payloads(self, system: SystemName) -> Path:
         return self.system(system) / "payloads"
 

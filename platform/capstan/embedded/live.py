@@ -23,7 +23,7 @@ from capstan.embedded.history import require_deadlines
 from capstan.embedded.host.members import forget, host_of, members
 from capstan.embedded.layout import StateDir
 from capstan.embedded.mending import Mending
-from capstan.embedded.refusals import require_one_machine
+from capstan.embedded.refusals import require_one_machine, require_webhook_secrets
 from capstan.embedded.shared_parts import SharedParts
 from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
 from capstan.embedded.wiring import Addresses, LocalSystem, open_store, processes_of, spec_document, wire
@@ -47,6 +47,8 @@ LAST_TO_STOP = ("collector",)
 has flushed.
 """
 STOP_SECONDS = 90.0
+STEPS_SECONDS = 2.0
+"""Between two looks at the steps of a training."""
 
 
 class Audience(Protocol):
@@ -83,8 +85,12 @@ class Live:
     """What it shares with other systems of this machine, and which runs already; None: all is its own."""
     _is_mended: bool = False
     """A mended file has been handed over, and the next training may begin at once."""
+    seconds: Callable[[], float] = time.monotonic
+    """By which it looks at a training's steps now and then."""
+    _next_steps: float = 0.0
+    """When it looks at them again."""
     _told_run: RunName | None = None
-    """The first training whose steps are told."""
+    """The training whose steps are told."""
     _known_steps: dict[str, RunPhase] = field(default_factory=dict)
     """What was told of its steps."""
 
@@ -96,6 +102,7 @@ class Live:
         """
         system_policy(system)
         require_one_machine(system)
+        require_webhook_secrets(system, self.state.secrets)
         if self.state.store.exists():
             with open_store(self.state) as store:
                 require_deadlines(system, self.state, store)
@@ -131,6 +138,8 @@ class Live:
             is_broken = passes_by_itself(error) and self.goes_on_when_broken()
             raise
         finally:
+            if local.batches is not None:
+                local.batches.end()
             if following is None and not is_broken:
                 supervisor.stop()
             supervisor.let_go()
@@ -172,14 +181,18 @@ class Live:
             return False
         if record.spec != spec_document(local.system):
             return True
+        self._tell_steps(local, record)
         if not self.is_serving:
-            self._tell_steps(local, record)
             self._note_serving(local, record)
             self._take_mended(local)
         return False
 
     def _tell_steps(self, local: LocalSystem, record: Record) -> None:
-        """How far the first training is: without it, minutes pass in silence."""
+        """How far a training is: without it, minutes pass in silence. Its files are read every few seconds."""
+        now = self.seconds()
+        if now < self._next_steps:
+            return
+        self._next_steps = now + STEPS_SECONDS
         request = system_state(record).run
         if request is None:
             return

@@ -13,6 +13,7 @@ from capstan.adapters.processes.children import ProcessStatus
 from capstan.adapters.processes.ports_in_use import require_free
 from capstan.dashboard.access import TokenAccess
 from capstan.dashboard.app import create_app, loop_doors
+from capstan.dashboard.budgets import prometheus_budgets
 from capstan.dashboard.health import parts_of
 from capstan.dashboard.links import prometheus_requests
 from capstan.dashboard.notifications import LoopDoors
@@ -153,6 +154,7 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
         comparison=comparison,
         windows=local.monitor.windows,
         numbers=PrometheusNumbers(local.prometheus.query, local.name),
+        budgets=prometheus_budgets(local.prometheus.query, local.name),
         totals=totals,
         parts=lambda: parts_of({**_shared_processes(local), **local.processes.status()}),
         progress=progress,

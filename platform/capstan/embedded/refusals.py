@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.recording.webhooks import MADE_BY, read_keys
 from capstan.spec import MLSystem
 from capstan.spec.providers import DEFAULT, PROVIDERS
 
@@ -20,3 +23,19 @@ def require_one_machine(system: MLSystem) -> None:
                 )
             ]
         )
+
+
+def require_webhook_secrets(system: MLSystem, secrets: Path) -> None:
+    """Raises InvalidSpecError for a webhook whose sender could not be let in; `secrets` holds files NAME/KEY."""
+    mistakes = []
+    for field, webhook in system.spec.retraining.webhooks.items():
+        secret = webhook.secret_from.secret_key_ref
+        path = secrets / secret.name / secret.key
+        keys = read_keys(path)
+        if isinstance(keys, str):
+            way_out = MADE_BY.format(path=path)
+            mistakes.append(
+                Mistake(f"{field}.secretFrom", f"the secret {secret.name}/{secret.key} {keys}; {way_out}")
+            )
+    if mistakes:
+        raise InvalidSpecError(mistakes)

@@ -29,6 +29,7 @@ from capstan.errors import CapstanError, NotFoundError, UnavailableError, Untrus
 from capstan.files import write_whole
 from capstan.monitoring.rules import render
 from capstan.ports.store import Event, Kind, Record
+from capstan.spec.receivers import Receiver
 
 logger = logging.getLogger(__name__)
 _STORY_OF_PROCESSES = {
@@ -41,10 +42,10 @@ TARGETS = ("services", "capstan")
 """Jobs of Prometheus under which a system's versions and its helpers are scraped."""
 T = TypeVar("T")
 
-BUSY_PAUSE_SECONDS = 0.2
-"""Seconds between two looks while training or a start takes real time: a look costs processor time that the work
-needs.
-"""
+BUSY_PAUSE_SECONDS = 0.1
+"""Seconds between two questions whether a training, a start or a restart has ended."""
+BUSY_LOOK_SECONDS = 1.0
+"""Most seconds between two looks meanwhile: a look shows how far the work is, and takes processor time from it."""
 LOOK_SECONDS = 2.0
 """Most seconds between two looks of a live loop, whether or not a webhook hints at one."""
 PATIENCE_SECONDS = 120.0
@@ -100,6 +101,7 @@ class Supervisor:
         for helper in local.helpers:
             local.processes.wait_healthy(helper.name)
         local.prometheus.set_rules(local.name, render(local.system))
+        self._tell_people(local.system.spec.monitoring.receivers)
         self._set_targets()
         self.declare()
         addresses = {"page": local.addresses.page, "gateway": local.addresses.gateway, "system": local.name}
@@ -132,6 +134,10 @@ class Supervisor:
         else:
             local.gateway.stop()
             local.prometheus.forget(local.name, TARGETS)
+            self._tell_people(())
+
+    def _tell_people(self, receivers: Sequence[Receiver]) -> None:
+        self.local.alertmanager.set_receivers(self.local.name, receivers, self.local.state.secrets)
 
     def let_go(self) -> None:
         """Hear no more of shared processes; what they share is as it was."""
@@ -166,7 +172,7 @@ class Supervisor:
                 raise CapstanError(
                     f"the first model could not be trained: {outcome.message}; see `capstan runs`"
                 )
-            time.sleep(BUSY_PAUSE_SECONDS)
+            self._await_work()
 
     def bring_back(self) -> bool:
         """Start what served when this system last ran, and wait for it; False if no champion was ever deployed.
@@ -241,16 +247,19 @@ class Supervisor:
         """For a replay: let everything happen that follows from the present moment of event time."""
         local = self.local
         self.store_answers()
+        answered = time.time()
         decided, at_once = self._advance()
         # When the monitor or this loop was killed after a decision, nothing says again that alerts have changed.
         if decided.alerting_changed or not at_once or not self._alerts_settled:
             self._patiently(lambda: local.alerts.settled(local.prometheus.query, decided.generation))
         self._alerts_settled = True
+        if self._rolls_out():
+            self.await_scrape(answered)
         while True:
             outcome = self.look()
             if self._is_stopping() or not self._is_really_busy():
                 return outcome.requeue_after
-            time.sleep(BUSY_PAUSE_SECONDS)
+            self._await_work()
 
     def _advance(self) -> tuple[Advanced, bool]:
         """Decisions of the monitor, and whether it answered at the first question."""
@@ -275,6 +284,15 @@ class Supervisor:
             self._watch_processes()
             time.sleep(BUSY_PAUSE_SECONDS)
 
+    def _await_work(self) -> None:
+        """Wait until nothing takes real time any more, or a look is due."""
+        due = time.monotonic() + BUSY_LOOK_SECONDS
+        while True:
+            time.sleep(BUSY_PAUSE_SECONDS)
+            self._notice_processes()
+            if self._is_stopping() or not self._is_really_busy() or time.monotonic() > due:
+                return
+
     def _is_really_busy(self) -> bool:
         return self.local.pipelines.is_really_running() or self.local.serving.is_really_starting()
 
@@ -292,15 +310,13 @@ class Supervisor:
                 logger.warning("%s did not hand all its payloads in", name)
         if local.combiner is not None and not local.combiner.drain():
             logger.warning("the combiner did not hand all its payloads in")
-        if self._rolls_out():
-            self._await_scrape(time.time())
 
     def _rolls_out(self) -> bool:
         """Whether guardrails will be looked at."""
         record = self.local.store.get(Kind.SYSTEM, self.local.name)
         return record is not None and system_state(record).rollout is not None
 
-    def _await_scrape(self, moment: float) -> None:
+    def await_scrape(self, moment: float) -> None:
         """Wait until Prometheus has read the gateway and every version after the moment (seconds since 1970)."""
         local = self.local
         wanted = {
@@ -322,9 +338,12 @@ class Supervisor:
         return f"{endpoint.host}:{endpoint.port}" if endpoint is not None else None
 
     def _watch_processes(self) -> None:
+        self._notice_processes()
+        self._set_targets()
+
+    def _notice_processes(self) -> None:
         for event in self.local.processes.tick():
             self._on_process(event)
-        self._set_targets()
 
     def _on_process(self, event: ProcessEvent) -> None:
         logger.info("%s: %s", event.reason, event.message)

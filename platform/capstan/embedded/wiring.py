@@ -28,12 +28,14 @@ from capstan.adapters.own.combiner import CombinerClient
 from capstan.adapters.own.evidence import ParquetEvidence
 from capstan.adapters.own.monitor import MonitorClient
 from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor
+from capstan.adapters.prometheus import server as measuring
 from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.artifacts.content import MODEL_FOLDER
 from capstan.domain.system import SystemPolicy
 from capstan.domain.versions import SystemName, VersionName
+from capstan.embedded.batch.processes import ProcessBatches
 from capstan.embedded.clocks import ReplayClock, WallClock
 from capstan.embedded.known_folders import remember
 from capstan.embedded.layout import StateDir
@@ -44,7 +46,7 @@ from capstan.engine import Engine
 from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
-from capstan.monitoring.pace import live_pace
+from capstan.monitoring.pace import BY_ROWS, live_pace
 from capstan.ports.combining import COMBINER
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint
@@ -53,10 +55,6 @@ from capstan.spec import MLSystem
 from capstan.training.job import Places
 
 HOST = "127.0.0.1"
-REPLAY_PROMETHEUS = PrometheusSettings(
-    scrape_seconds=0.5, evaluate_seconds=0.5, retention="12h", retention_size="256MB"
-)
-"""Settings for a replay, in which a month passes in a minute."""
 LIVE_FLUSH_SECONDS = 10.0
 """Seconds between two times at which a live collector stores what it has taken."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -123,6 +121,8 @@ class LocalSystem:
     """The collector and the monitor, and the combiner where a step interleaves."""
     shared: SharedParts | None
     """What it shares with other systems of this machine; None: all parts are its own."""
+    batches: ProcessBatches | None
+    """None: it is a replay, which makes none."""
 
     def close(self) -> None:
         """Let go of files and connections; nothing is stopped."""
@@ -193,9 +193,10 @@ def wire(
     )
     gateway: EnvoyGateway | SharedGateway
     if shared is None:
-        gateway = EnvoyGateway(processes, state.run / "envoy", gateway_settings)
+        gateway = EnvoyGateway(processes, state.run / "envoy", gateway_settings, port_of=processes.port)
     else:
-        gateway = SharedGateway(shared.envoy, name, state.run / "envoy" / "counters.json", gateway_settings)
+        counters = state.run / "envoy" / "counters.json"
+        gateway = SharedGateway(shared.envoy, name, counters, gateway_settings, port_of=processes.port)
     alertmanager = (
         shared.alertmanager
         if shared is not None
@@ -216,7 +217,7 @@ def wire(
             processes,
             state.run / "prometheus",
             replace(
-                REPLAY_PROMETHEUS if replay else PrometheusSettings(),
+                measuring.REPLAY if replay else PrometheusSettings(),
                 envoy_admin=gateway.admin_address.removeprefix("http://"),
                 alertmanager=alertmanager.address.removeprefix("http://"),
             ),
@@ -231,6 +232,9 @@ def wire(
         serving, clock, charges, charged.deployment if charged else timedelta(0)
     )
     policy = replay_policy_of if replay else policy_of
+    batches = (
+        None if replay else ProcessBatches(processes, state, system, spec_document(system), collector.address)
+    )
     engine = Engine(
         store,
         charged_pipelines,
@@ -243,6 +247,8 @@ def wire(
         monitor,
         clock,
         policy=policy,
+        # A replay makes none.
+        batches=batches,
     )
     return LocalSystem(
         system=system,
@@ -275,6 +281,7 @@ def wire(
             *([_combiner(state, name, combiner, collector, replay=replay)] if combiner is not None else []),
         ),
         shared=shared,
+        batches=batches,
     )
 
 
@@ -398,13 +405,17 @@ def _helpers(
 ) -> tuple[ProcessSpec, ...]:
     """The collector and the monitor. The monitor looks by itself when live, and only when told to in a replay."""
     name = SystemName(system.metadata.name)
-    pace = live_pace(system.spec.monitoring.window.duration, flush_seconds=LIVE_FLUSH_SECONDS)
+    window = system.spec.monitoring.window
+    pace = live_pace(
+        window.step if window.rows is None else min(BY_ROWS, window.step), flush_seconds=LIVE_FLUSH_SECONDS
+    )
     tokens = {token: str(state.token_file(token)) for token in ("internal", "feedback")}
     collector = {
         "port": collector_port,
         "directory": str(state.run / "collector"),
         "systems": str(state.root / "systems"),
         "tokens": tokens,
+        "secrets": str(state.secrets.resolve()),
         "flush_seconds": 60.0 if replay else LIVE_FLUSH_SECONDS,
     }
     monitor = {

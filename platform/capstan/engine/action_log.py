@@ -29,7 +29,9 @@ from capstan.domain.actions import (
     RetireVersion,
     SetAlias,
     SetTraffic,
+    StartBatch,
     StartTraining,
+    StopBatch,
     WatchVersion,
 )
 from capstan.domain.planners.rollout import describe_split
@@ -108,6 +110,13 @@ def facts_of(action: Action) -> dict[str, object]:
             return {"alias": alias, "version": name or "none"}
         case WatchVersion(name, since):
             return {"version": name, "since": since.isoformat()}
+        case StartBatch(order) | StopBatch(order):
+            return {
+                "start": order.stretch.start.isoformat(),
+                "end": order.stretch.end.isoformat(),
+                "version": order.version.name,
+                "attempt": order.attempt,
+            }
         case DeleteRecords():
             return {}
         case _:

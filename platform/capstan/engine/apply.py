@@ -17,7 +17,9 @@ from capstan.domain.actions import (
     RetireVersion,
     SetAlias,
     SetTraffic,
+    StartBatch,
     StartTraining,
+    StopBatch,
     WatchVersion,
 )
 from capstan.domain.traffic import Untaken
@@ -31,6 +33,7 @@ from capstan.errors import (
     UnavailableError,
     UntrustedArtifactError,
 )
+from capstan.ports.batches import BatchRuns
 from capstan.ports.measurements import Monitoring
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.registry import Registry
@@ -49,6 +52,8 @@ class Applier:
     serving: Serving
     traffic: TrafficProvider
     monitoring: Monitoring
+    batches: BatchRuns | None = None
+    """None: nobody makes batches here, and none is asked for."""
     refused: dict[VersionName, str] = field(default_factory=dict)
     """Versions whose bytes were refused, with the reason."""
     untaken: Untaken | None = None
@@ -102,6 +107,12 @@ class Applier:
             case WatchVersion(name, since):
                 self.monitoring.watch(name, since=since)
                 self.watched = (name, since)
+            case StartBatch(order):
+                assert self.batches is not None
+                self.batches.start(order)
+            case StopBatch(order):
+                assert self.batches is not None
+                self.batches.stop(order)
             case DeleteRecords():
                 self._delete_all(system)
             case _:

@@ -199,7 +199,7 @@ def _of_retraining(old: MLSystem, new: MLSystem, changes: Sequence[Change], stat
         return ""
     before, after = system_policy(old).retraining, system_policy(new).retraining
     notes = []
-    had, has = ({rule.name for rule in policy.triggers} for policy in (before, after))
+    had, has = ({rule.title for rule in policy.triggers} for policy in (before, after))
     if lost := had - has:
         notes.append(f"no training starts by {', '.join(sorted(lost))} any more")
     if won := has - had:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
+from capstan.domain.batch_calendar import BatchOrder, BatchStatus
 from capstan.domain.planners.looks import questions_of
 from capstan.domain.rollout import RolloutPhase, RolloutPolicy, RolloutRequest, RolloutState, contender
 from capstan.domain.steps.experiment import ExperimentStep
@@ -22,7 +23,7 @@ from capstan.domain.steps.questions import (
 )
 from capstan.domain.system import Surroundings
 from capstan.domain.training import RunPhase, RunStatus
-from capstan.domain.triggers import Alert, NewLabels, OperationAlert
+from capstan.domain.triggers import Alert, NewLabels, OperationAlert, Webhooks
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence
 from capstan.domain.verdicts.own_queries import with_names
@@ -31,6 +32,7 @@ from capstan.domain.verdicts.unit_history import HISTORY, read_units
 from capstan.domain.versions import ModelVersion, RunName, VersionName
 from capstan.domain.watching import Standing
 from capstan.errors import UnavailableError
+from capstan.ports.batches import BatchRuns
 from capstan.ports.measurements import AlertSource, EvidenceSource, Monitoring, OperationMetrics
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.registry import Registry
@@ -72,6 +74,8 @@ class Observer:
     alerts: AlertSource
     monitoring: Monitoring
     troubles: Callable[[], Sequence[Trouble]]
+    batches: BatchRuns | None = None
+    """None: nobody makes batches here."""
     away: dict[str, Away] = field(default_factory=dict)
     """Parts that did not answer in this pass, with the reason."""
     answered: set[str] = field(default_factory=set)
@@ -134,6 +138,18 @@ class Observer:
                 return count
             known = self._labels = NewLabels(count, since, until)
         return known
+
+    def batch(self, begun: BatchOrder | None) -> BatchStatus | Away | None:
+        """Where the batch that was begun stands; None: nobody makes batches here."""
+        runs = self.batches
+        if runs is None:
+            return None
+        if begun is None:
+            return BatchStatus(RunPhase.ABSENT)
+        return self._ask("batches", lambda: runs.status(begun))
+
+    def webhooks(self) -> Webhooks | Away:
+        return self._ask("collector", self.evidence.webhooks)
 
     def in_trouble(self) -> tuple[Trouble, ...] | Away:
         """Parts that cannot start or go on by themselves."""

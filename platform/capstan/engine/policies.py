@@ -15,7 +15,8 @@ from capstan.domain.steps import STEPS
 from capstan.domain.steps.interleave import InterleaveStep, ItemMargin
 from capstan.domain.steps.step import BLOCK, Step
 from capstan.domain.system import SystemPolicy
-from capstan.domain.triggers import TRIGGERS
+from capstan.domain.triggers import TRIGGERS, AllTrigger, TriggerRule
+from capstan.domain.triggers.schedule import ScheduleTrigger
 from capstan.domain.verdicts.conditions import Condition, parse_condition
 from capstan.domain.verdicts.guardrails import OperationPolicy
 from capstan.domain.verdicts.own_queries import QueryRule
@@ -26,6 +27,7 @@ from capstan.ports.store import Record
 from capstan.spec import API_VERSION, MLSystem, parse
 from capstan.spec.grammar import SpecModel
 from capstan.spec.objective import Objective
+from capstan.spec.retraining import OnAll, SingleTrigger
 from capstan.spec.rollout import Step as FileStep
 
 M = TypeVar("M")
@@ -65,6 +67,7 @@ def system_policy(system: MLSystem) -> SystemPolicy:
         seed=spec.training.seed,
         suspend=spec.suspend,
         delete_aliases=spec.deletion_policy == "Delete",
+        batches=None if spec.batch is None else ScheduleTrigger(spec.batch.schedule, spec.batch.time_zone),
     )
 
 
@@ -144,7 +147,7 @@ def retraining_policy(system: MLSystem) -> RetrainingPolicy:
     """Triggers and what holds them back, of `spec.retraining`."""
     retraining = system.spec.retraining
     return RetrainingPolicy(
-        triggers=tuple(_member(TRIGGERS[trigger.kind], trigger.chosen) for trigger in retraining.triggers),
+        triggers=tuple(map(_trigger, retraining.triggers)),
         cooldown=retraining.cooldown,
         budget=Budget(retraining.budget.runs, retraining.budget.per),
         needs_approval=retraining.approval == "Required",
@@ -155,6 +158,12 @@ def retraining_policy(system: MLSystem) -> RetrainingPolicy:
             retraining.backoff.circuit_after,
         ),
     )
+
+
+def _trigger(written: SingleTrigger) -> TriggerRule:
+    if isinstance(written.chosen, OnAll):
+        return AllTrigger(tuple(map(_trigger, written.chosen.of)))
+    return _member(TRIGGERS[written.kind], written.chosen)
 
 
 def _member(kind: type[M], written: SpecModel) -> M:

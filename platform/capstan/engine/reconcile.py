@@ -23,6 +23,7 @@ from capstan.domain.system import (
     TrainingState,
 )
 from capstan.domain.traffic import TrafficSplit
+from capstan.domain.triggers import Webhooks
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import SystemName
 from capstan.engine.apply import Applier
@@ -40,6 +41,7 @@ from capstan.engine.records import (
 from capstan.engine.standstill import Standstill, standstill_of
 from capstan.engine.summary import summarize, summarize_rollout, summarize_run
 from capstan.errors import ConflictError, NotFoundError
+from capstan.ports.batches import BatchRuns
 from capstan.ports.clock import Clock
 from capstan.ports.measurements import AlertSource, EvidenceSource, Monitoring, OperationMetrics
 from capstan.ports.pipelines import Pipelines
@@ -72,15 +74,19 @@ class Engine:
         *,
         policy: Callable[[Record], SystemPolicy] = policy_of,
         troubles: Callable[[], Sequence[Trouble]] = tuple,
+        batches: BatchRuns | None = None,
     ) -> None:
-        """`troubles` tells which parts cannot start or go on by themselves, and may raise UnavailableError."""
+        """`troubles` tells which parts cannot start or go on by themselves, and may raise UnavailableError.
+
+        Without `batches` none is made, whatever the file says.
+        """
         self._store = store
         self._traffic = traffic
         self._clock = clock
         self._observer = Observer(
-            pipelines, registry, serving, traffic, evidence, operation, alerts, monitoring, troubles
+            pipelines, registry, serving, traffic, evidence, operation, alerts, monitoring, troubles, batches
         )
-        self._applier = Applier(store, pipelines, registry, serving, traffic, monitoring)
+        self._applier = Applier(store, pipelines, registry, serving, traffic, monitoring, batches)
         self._policy = policy
         self._known_policy: tuple[int, SystemPolicy] | None = None
         self._watched_since: datetime | None = None
@@ -138,7 +144,7 @@ class _Pass:
         state = system_state(record)
         if not state.incarnation:
             # Set at the first write. Events of a deleted system of this name must not silence those of this one.
-            state = state.born(self._now.isoformat())
+            state = state.born(self._now.isoformat(), heard=int(self._wall.timestamp() * 1e6))
         self._system = StoredState(self._store, record, state, state.incarnation)
         self._policy = engine._policy_for(record)
         self._changed = False
@@ -245,6 +251,10 @@ class _Pass:
             alerts = tuple(alert for alert in alerts if alert.as_of <= self._now)
         troubles = self._observer.in_trouble()
         labels = self._observer.new_labels(state.trained_to, self._now) if self._counts_labels else None
+        webhooks = self._observer.webhooks() if self._heeds_webhooks else Webhooks()
+        if not isinstance(troubles, Away) and not isinstance(webhooks, Away):
+            closed = sorted(webhooks.closed.items())
+            troubles += tuple(Trouble(f"webhook {sender}", "SecretMissing", why) for sender, why in closed)
         named = [command.version for command in state.commands if command.version is not None]
         if state.rollout is None and (named or (run is not None and run.state.is_final)):
             # A rollout may begin in this pass.
@@ -265,6 +275,8 @@ class _Pass:
             obstacle=self._obstacle,
             troubles=troubles,
             new_labels=labels,
+            batch=self._observer.batch(state.batch.begun),
+            webhooks=webhooks,
         )
         plan = plan_system(state, seen, self._policy, now=self._now)
         plans, policy = [*self._plans, plan], self._policy.rollout
@@ -292,6 +304,10 @@ class _Pass:
             return []
         told = (rule.outlook(sight, self._now) for rule in self._policy.retraining.triggers)
         return [outlook for outlook in told if outlook]
+
+    @property
+    def _heeds_webhooks(self) -> bool:
+        return any(rule.senders for rule in self._policy.retraining.triggers)
 
     @property
     def _counts_labels(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
@@ -26,6 +27,8 @@ class Standstill:
     """The requests were not divided as the rollout's step wants."""
     challenger: str = ""
     """Empty: there is no rollout, and nothing to obey."""
+    trained_to: datetime | None = None
+    """Event time up to which the champion's training data was read; None: there is no champion."""
 
 
 def standstill_of(system: SystemState, rollout: RolloutState | None) -> Standstill:
@@ -45,6 +48,7 @@ def standstill_of(system: SystemState, rollout: RolloutState | None) -> Standsti
         system.champion.name if system.champion is not None else "",
         not_obeyed,
         challenger,
+        system.champion.as_of if system.champion is not None else None,
     )
 
 
@@ -63,10 +67,18 @@ def standstill_metrics(seen: Iterable[tuple[str | None, str, Standstill]]) -> It
         "1 while requests are not divided as the rollout's step wants, which holds it.",
         labels=labels,
     )
+    trained = GaugeMetricFamily(
+        "capstan_training_data_end_timestamp_seconds",
+        "Event time up to which the champion's training data was read.",
+        labels=labels,
+    )
     for space, system, standstill in found:
         own = [system] if space is None else [space, system]
         circuit.add_metric([*own, standstill.champion], int(standstill.circuit_open))
         if standstill.challenger:
             split.add_metric([*own, standstill.challenger], int(standstill.split_not_obeyed))
+        if standstill.trained_to is not None:
+            trained.add_metric([*own, standstill.champion], standstill.trained_to.timestamp())
     yield circuit
     yield split
+    yield trained

@@ -331,16 +331,20 @@ def _number(value: float | None) -> str:
 
 def _operation_alerts(record: Record, alerts: Sequence[OperationAlert] | Away) -> list[dict[str, Any]]:
     """Alerts that fire. An alert keeps its first words, since its numbers change with each evaluation."""
-    before = {(told["name"], told["version"]): told for told in record.status.get("operationAlerts") or ()}
+    before = {
+        (told["name"], told["version"], told.get("slo", "")): told
+        for told in record.status.get("operationAlerts") or ()
+    }
     if isinstance(alerts, Away):
         return list(before.values())
     return [
-        before.get((alert.name, alert.version))
+        before.get(alert.key)
         or {
             "name": alert.name,
             "version": alert.version,
             "since": alert.since.isoformat(),
             "summary": alert.summary[:_LONGEST_MESSAGE],
+            **({"slo": alert.slo} if alert.slo else {}),
         }
         for alert in alerts
     ]

@@ -49,8 +49,9 @@ def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
 
     Of a model of numbers that is the number, of one of true and false the probability of true, as a float; of one of
     named classes the tuple of all their probabilities. Several models give what each says, one after the other. Boosted
-    trees, linear models and constant models run as compiled code, any other model by its own `predict_proba`, or by
-    `predict` where it has no classes.
+    trees, linear models and constant models run as compiled code, models of `capstan.training.fitted` by their
+    `answer_one`, ensembles by their members, any other model by its own `predict_proba`, or by `predict` where it has
+    no classes.
     """
     parts = parts_of(pipeline)
     if parts is not None:
@@ -58,6 +59,10 @@ def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
     transform, model = pipeline.steps[0][1], pipeline.steps[-1][1]
     if len(pipeline.steps) != 2 or not isinstance(transform, FeatureTransform):
         raise CannotCompileError("the pipeline is not a FeatureTransform and a model")
+    return _compiled(transform, model)
+
+
+def _compiled(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:
     try:
         return _compile_model(transform, model)
     except CannotCompileError:
@@ -89,7 +94,12 @@ def _side_by_side(models: Mapping[str, Callable[[Row], Any]]) -> Callable[[Row],
 
 
 def _by_the_model(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:
+    if hasattr(model, "answer_from"):
+        return _by_its_members(transform, model)
     row_of = compile_row(transform)
+    answer_one = getattr(model, "answer_one", None)
+    if answer_one is not None:
+        return _by_one_vector(row_of, model, answer_one)
     if getattr(model, "classes_", None) is None:
         predict_numbers = model.predict
         return lambda row: float(predict_numbers(row_of(row).reshape(1, -1))[0])
@@ -100,6 +110,30 @@ def _by_the_model(transform: FeatureTransform, model: Any) -> Callable[[Row], An
         return float(probabilities[-1]) if is_one else tuple(probabilities.tolist())
 
     return predict
+
+
+def _by_one_vector(row_of: Callable[[Row], Floats], model: Any, answer_one: Any) -> Callable[[Row], Any]:
+    """By a model of Capstan's own, which answers one row of the matrix without the checks that a table needs."""
+    if getattr(model, "classes_", None) is None:
+        return lambda row: answer_one(row_of(row))
+    if _is_one_probability(model):
+        return lambda row: answer_one(row_of(row))[-1]
+    return lambda row: tuple(answer_one(row_of(row)))
+
+
+def _by_its_members(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:
+    """An ensemble, each of whose members is compiled by itself."""
+    members = [_compiled(transform, member) for member in model.members]
+    answer_from = model.answer_from
+
+    def said(row: Row) -> list[Any]:
+        return [member(row) for member in members]
+
+    if getattr(model, "classes_", None) is None:
+        return lambda row: answer_from(said(row))
+    if _is_one_probability(model):
+        return lambda row: answer_from(said(row))[-1]
+    return lambda row: tuple(answer_from(said(row)))
 
 
 def _compile_model(transform: FeatureTransform, model: Any) -> Callable[[Row], Any]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from capstan.domain.steps.questions import Arms, Interleaving
-from capstan.domain.triggers import Alert, OperationAlert
+from capstan.domain.triggers import Alert, OperationAlert, Webhooks
 from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence, QueryEvidence
 from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import VersionName
@@ -45,6 +45,10 @@ class EvidenceSource(Protocol):
 
     def labelled(self, *, since: datetime, as_of: datetime) -> int:
         """Cases whose label became known in (since, as_of], however often it was told; raises UnavailableError."""
+        ...
+
+    def webhooks(self) -> Webhooks:
+        """Signed calls of other systems, and who cannot be let in; raises UnavailableError."""
         ...
 
     def interleaved(

@@ -53,6 +53,10 @@ def _size_of_a_made_claim(earlier: dict[str, Any]) -> int | None:
     return None if earlier.get("claim") else GIB
 
 
+def _size_for_batches(earlier: dict[str, Any]) -> int | None:
+    return None if earlier.get("claim") else 10 * GIB
+
+
 class EnvironmentVariable(OneOf):
     """One variable that a process is started with in a cluster."""
 
@@ -79,6 +83,7 @@ VOLUME_RULES = (
         "has a claim of yours and says how one is made; keep claim, or size and storageClass",
         lambda volume: volume.claim is None or (volume.size is None and volume.storage_class is None),
         Cel("!has(self.claim) || !(has(self.size) || has(self.storageClass))", "data.volume", "claim"),
+        Cel("!has(self.claim) || !(has(self.size) || has(self.storageClass))", "batch.volume", "claim"),
     ),
 )
 
@@ -105,6 +110,21 @@ class DataVolume(SpecModel):
     @model_validator(mode="after")
     def _yours_or_made(self) -> DataVolume:
         return require(self, VOLUME_RULES)
+
+
+class BatchVolume(DataVolume):
+    """Where the folders of batches lie in a cluster."""
+
+    claim: ClaimName | None = Field(
+        None,
+        description="A claim of yours that takes the folders; without it one is made, named SYSTEM-predictions.",
+        examples=["flights-predictions"],
+    )
+    size: VolumeSize | None = Field(
+        default_factory=_size_for_batches,
+        description="Size of the claim that is made, 10Gi if left out; not beside `claim`.",
+        examples=["10Gi"],
+    )
 
 
 class RecordVolume(SpecModel):

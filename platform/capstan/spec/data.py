@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.cluster import DataVolume
@@ -30,8 +30,11 @@ def _known_zone(value: str) -> str:
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 def _in_a_file_system(value: str) -> str:
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+    if ADDRESS.match(value):
         raise PydanticCustomError(
             "address",
             "is an address, and sources are files in this version; copy or mount the file and write its path",
@@ -48,6 +51,11 @@ _TIME_COLUMN = (
     "Column with the moment at which a row became known. A training reads no row that became known after "
     "its own moment (`asOf`). Without it every training reads all rows."
 )
+
+
+DECIMAL_COMMA, GROUPED = "1.234,5", "1,234.5"
+NUMBER_FORMS = (DECIMAL_COMMA, GROUPED)
+"""How numbers may be written beside 1234.5: with a decimal comma, and with thousands in groups by commas."""
 
 
 def _form_of_moments(value: str) -> str:
@@ -72,6 +80,18 @@ def _form_of_moments(value: str) -> str:
     return value
 
 
+def _form(value: str, info: ValidationInfo) -> str:
+    """Of a column of numbers one of NUMBER_FORMS, else of moments."""
+    if info.data.get("type") != "Number":
+        return _form_of_moments(value)
+    if value not in NUMBER_FORMS:
+        raise PydanticCustomError(
+            "written_number",
+            'is no way to write numbers; write "1.234,5" or "1,234.5", or drop it for 1234.5',
+        )
+    return value
+
+
 class StatedType(SpecModel):
     """What a column holds, where its values leave it open."""
 
@@ -83,21 +103,26 @@ class StatedType(SpecModel):
         ),
         examples=["Text"],
     )
-    written: Annotated[str, AfterValidator(_form_of_moments)] | None = Field(
+    written: Annotated[str, AfterValidator(_form)] | None = Field(
         None,
         description=(
             "How the texts of a column of times are written, where they are not 2013-02-01: %Y, %m and %d, and %H, %M "
-            "and %S where they have a clock. The column of this name in a request is read so too."
+            "and %S where they have a clock. The column of this name in a request is read so too. Of a column of "
+            'numbers "1.234,5" or "1,234.5": the first has a decimal comma, and both may have thousands in groups. A '
+            "CSV file that is handed to `capstan predict` or `capstan feedback` is read so too."
         ),
-        examples=["%d.%m.%Y %H:%M"],
+        examples=["%d.%m.%Y %H:%M", "1.234,5"],
     )
 
     @model_validator(mode="after")
-    def _only_of_moments(self) -> StatedType:
-        if self.written is not None and self.type != "Time":
+    def _only_of_moments_and_numbers(self) -> StatedType:
+        if self.written is None or self.type == "Time":
+            return self
+        if self.type != "Number":
             raise PydanticCustomError(
                 "written_of_no_time",
-                "written says how moments are written, and {column} is stated to be {type}; write Time, or drop it",
+                "written says how moments and numbers are written, and {column} is stated to be {type}; write Time or "
+                "Number, or drop it",
                 {"column": repr(self.column), "type": self.type},
             )
         return self
@@ -519,7 +544,12 @@ class Data(SpecModel):
     @property
     def written(self) -> dict[str, str]:
         """Column -> how a source writes its moments; without those that two sources write differently."""
-        stated = [one for source in self.sources for one in source.types if one.written is not None]
+        stated = [
+            one
+            for source in self.sources
+            for one in source.types
+            if one.written is not None and one.type == "Time"
+        ]
         forms = {
             one.column: {other.written for other in stated if other.column == one.column} for one in stated
         }

@@ -158,6 +158,16 @@ def slices_are_known_at_the_prediction(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
+    "asks for alerts by slices, and no column of evaluation.slices is a feature; name one there, or drop alert",
+    why_no_cel=JOINED_LISTS,
+)
+def slices_that_alert_are_in_requests(spec: MLSystemSpec) -> Iterator[Breach]:
+    carried = {feature.column for feature in spec.features}
+    if spec.monitoring.drift.slices.alert and carried.isdisjoint(spec.evaluation.slices):
+        yield Breach(("spec", "monitoring", "drift", "slices", "alert"), True)
+
+
+@rule(
     "has both a range and allowed values; a column is a number or a category",
     Cel("!has(self.allowed) || !(has(self.min) || has(self.max))", "data.checks[]", "allowed"),
 )
@@ -327,6 +337,7 @@ RULES = (
     no_feature_is_called_as_all_together,
     allowed_leaks_are_features,
     slices_are_known_at_the_prediction,
+    slices_that_alert_are_in_requests,
     a_check_is_of_numbers_or_of_categories,
     a_check_is_of_its_features_kind,
     an_optional_column_may_be_missing,

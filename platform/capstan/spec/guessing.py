@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec.data import DECIMAL_COMMA
 from capstan.spec.tasks import ANSWER_PARTS, TASK_FACTS, LabelKind, usual_task
 from capstan.spec.training import usual_candidates
 from capstan.spec.units import format_duration
@@ -31,6 +32,8 @@ MOST_WHOLE_CLASSES = 10
 LEAST_ROWS_PER_CLASS = 10
 MOST_CATEGORIES = 50
 """Different texts from which on a column must repeat them to be a category."""
+MOST_COLUMNS = 100
+"""Categories of one feature that get a column each; the matrix of a training would not fit with thousands."""
 FEWEST_FOR_TREES = 200
 MOST_TOLD = 5
 """Reasons, and columns of one reason, that an error tells."""
@@ -82,8 +85,8 @@ class ColumnProfile:
     """The texts of a column that else holds numbers; empty: it holds none, or hardly a number."""
     infinite: tuple[int, str] | None = None
     """The first row, from 1, that holds an infinite number in a column of numbers, and how it is written."""
-    comma: bool = False
-    """Whether it holds numbers with a decimal comma."""
+    number_form: str = ""
+    """In which of NUMBER_FORMS its texts are numbers; empty: they are none, or plain ones."""
     written: str = ""
     """Of a column of times: how strptime reads its texts; empty: they are read as they are."""
     unsure: tuple[str, ...] = ()
@@ -188,6 +191,11 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
     label = table.column(target)
     guesses: list[Guess] = []
     task = _task(label, wishes.task, guesses)
+    if label.missing:
+        reason = (
+            "rows without a label are left out of training; `capstan feedback` hands in one that comes later"
+        )
+        guesses.append(Guess("data.label.column", f"{label.missing:,} of {table.rows:,} are missing", reason))
     kind = TASK_FACTS[task].label
     time = _time(table, target, now, wishes, guesses)
     known = _known_at(table, target, time, guesses) if time is not None else None
@@ -202,19 +210,23 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
         if not _is_over(one.later, time, table)
     }
     wishes = replace(wishes, left_out={**ended, **wishes.left_out})
-    features, checks, query, missing = _features(table, taken, wishes, guesses)
+    features, checks, missing = _features(table, taken, wishes, guesses)
     if not features:
         raise _refused(
             f"no column of {table.file} but {target!r} can be a feature: {_why_none(guesses)}. Give the table columns "
             "that are known before the label, or name another target"
         )
-    truth = _truth(label, kind, guesses)
     stated = [
         {"column": column.name, "type": "Time", "written": column.written}
         for column in (time, known)
         if column is not None and column.written
     ]
-    replaced = [*query, *([] if truth is None else [f"{truth} as {_quoted(target)}"])]
+    read = {target, *(feature["name"] for feature in features)}
+    stated += [
+        {"column": column.name, "type": "Number", "written": column.number_form}
+        for column in table.columns
+        if column.number_form and column.name in read
+    ]
     source = re.sub(r"[^a-z0-9_]+", "_", _stem(table.file).lower()).strip("_") or "rows"
     source = source if not source[0].isdigit() else f"rows_{source}"
     data: dict[str, Any] = {
@@ -226,8 +238,6 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
             }
         ]
     }
-    if replaced:
-        data["query"] = f"select * replace ({', '.join(replaced)}) from {_quoted(source)}"  # noqa: S608
     keys = {name: column.name for name, column in (("id", key), ("time", time)) if column is not None}
     if keys:
         data["keys"] = keys
@@ -301,14 +311,6 @@ def _stem(file: str) -> str:
     return file.rsplit("/", 1)[-1].split(".", 1)[0]
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _task(label: ColumnProfile, wished: str | None, guesses: list[Guess]) -> str:
     task, reason = _task_and_reason(label)
     if wished is not None:
@@ -329,14 +331,14 @@ def _task_and_reason(label: ColumnProfile) -> tuple[str, str]:
     if label.distinct == 2:
         return usual_task("Boolean"), f"{label.name!r} holds two values: {shown}"
     per_class = (label.rows - label.missing) / label.distinct
-    if label.kind == "Number" and not label.comma:
+    if label.kind == "Number" and not label.number_form:
         if label.is_whole and label.distinct <= MOST_WHOLE_CLASSES and per_class >= LEAST_ROWS_PER_CLASS:
             return usual_task("Category"), (
                 f"{label.name!r} holds only {label.distinct} whole numbers ({shown}); write "
                 f"{usual_task('Number')} if 2 is twice 1"
             )
         return usual_task("Number"), f"{label.name!r} holds {label.distinct:,} different numbers"
-    if label.kind == "Text" and (label.comma or _odd_as_missing(label)):
+    if label.kind == "Text" and (label.number_form or _odd_as_missing(label)):
         return usual_task("Number"), f"{label.name!r} holds numbers"
     if label.kind == "Text" and label.distinct <= MOST_CLASSES and per_class >= 2:
         return usual_task("Category"), f"{label.name!r} holds {label.distinct} different texts: {shown}"
@@ -355,23 +357,25 @@ def _infinite(found: tuple[int, str]) -> str:
     )
 
 
-def _truth(label: ColumnProfile, kind: LabelKind, guesses: list[Guess]) -> str | None:
-    """SQL that makes a label of two texts true or false; None: it needs none."""
-    if label.comma:
-        return _with_comma(label.name)
+def _words(label: ColumnProfile, kind: LabelKind, guesses: list[Guess]) -> dict[str, str]:
+    """What of a label's two texts is true; nothing where the usual words say so."""
     if kind != "Boolean" or label.kind == "Boolean":
-        return None
+        return {}
     values = list(label.counts)
     plain = {value.lower() for value in values}
-    if plain <= {"1", "0", "1.0", "0.0"} or plain <= {"yes", "no"} or plain <= {"true", "false"}:
-        return None
+    if plain <= {"1", "0", "1.0", "0.0"} or plain <= {"true", "false"}:
+        return {}
     named = [value for value in values if value.lower() in TRUE_WORDS]
     true = named[0] if len(named) == 1 else values[-1]
     why = "by its name" if len(named) == 1 else f"it is the rarer one ({label.counts[true]:,} rows)"
     guesses.append(
-        Guess("data.query", f"{true} is true", f"{label.name!r} holds {values[0]} and {values[1]}; {why}")
+        Guess(
+            "objective.positive",
+            f"{true} is true",
+            f"{label.name!r} holds {values[0]} and {values[1]}; {why}",
+        )
     )
-    return f"cast({_quoted(label.name)} as varchar) = {_literal(true)}"
+    return {"positive": true, "negative": next(value for value in values if value != true)}
 
 
 def _time(
@@ -513,33 +517,34 @@ def _odd_as_missing(column: ColumnProfile) -> bool:
     return bool(column.odd) and all(text.strip().lower() in MISSING_WORDS for text in column.odd)
 
 
-def _with_comma(name: str) -> str:
-    return f"try_cast(replace(replace({_quoted(name)}, '.', ''), ',', '.') as double)"
-
-
 def _features(
     table: TableProfile, taken: set[str], wishes: Wishes, guesses: list[Guess]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str], tuple[str, ...]]:
-    """Features, checks, replacements in the query, and texts that mean missing."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[str, ...]]:
+    """Features, checks, and texts that mean missing."""
     features: list[dict[str, Any]] = []
     checks: list[dict[str, Any]] = []
-    query: list[str] = []
     missing: dict[str, None] = {}
     for column in table.columns:
         if column.name in taken - wishes.kept:
             missing |= dict.fromkeys(column.odd if _odd_as_missing(column) else ())
             continue
-        why = wishes.left_out.get(column.name) or _no_feature(column)
+        if column.infinite is not None and column.name in wishes.kept:
+            raise _refused(f"--keep {column.name}: it {_infinite(column.infinite)}, and keep it then")
+        least = _least_frequency(column)
+        too_even = _too_even(column, least)
+        why = wishes.left_out.get(column.name) or _no_feature(column) or too_even
         if why and column.name not in wishes.kept:
             guesses.append(Guess("features", f"without {column.name}", why))
             continue
         form, reason = _form(column)
         if column.name in wishes.kept:
             reason = f"you said to keep it{f', though {why}' if why else ''}"
-        if column.comma:
-            query.append(f"{_with_comma(column.name)} as {_quoted(column.name)}")
         missing |= dict.fromkeys(column.odd if _odd_as_missing(column) else ())
-        features.append({"name": column.name, form: {}})
+        settings = {}
+        if least and form == "categorical" and not too_even:
+            settings = {"minFrequency": least}
+            reason += f"; the {MOST_COLUMNS} most frequent are told apart, all others are one (minFrequency)"
+        features.append({"name": column.name, form: settings})
         guesses.append(Guess("features", f"{column.name} {form}", reason))
         if form == "numeric" and column.low is not None and column.low >= 0 and column.kind == "Number":
             checks.append({"column": column.name, "min": 0})
@@ -556,7 +561,7 @@ def _features(
                 "they stand in columns that else hold numbers",
             )
         )
-    return features, checks, query, tuple(missing)
+    return features, checks, tuple(missing)
 
 
 def _no_feature(column: ColumnProfile) -> str:
@@ -571,7 +576,7 @@ def _no_feature(column: ColumnProfile) -> str:
         return f"every row holds {next(iter(column.counts), 'the same')}"
     if column.infinite is not None:
         return f"it {_infinite(column.infinite)}"
-    is_number = column.kind == "Number" or column.comma or _odd_as_missing(column)
+    is_number = column.kind == "Number" or column.number_form or _odd_as_missing(column)
     if _names_several(column):
         return (
             f"it is called as an id is, and {column.distinct:,} of {column.rows:,} rows differ in it. If its values "
@@ -589,11 +594,28 @@ def _no_feature(column: ColumnProfile) -> str:
     return ""
 
 
+def _least_frequency(column: ColumnProfile) -> int:
+    """Rows from which on a category is one of the `MOST_COLUMNS` most frequent; 0: all of them are."""
+    others = sorted(column.counts.values(), reverse=True)[MOST_COLUMNS:]
+    return others[0] + 1 if column.kind == "Text" and others else 0
+
+
+def _too_even(column: ColumnProfile, least: int) -> str:
+    """Why a text with very many values is no feature where none is in `least` rows; empty: it may be one."""
+    if _form(column)[0] != "categorical" or not least or max(column.counts.values()) >= least:
+        return ""
+    return (
+        f"{column.distinct:,} different texts, none in more than {least - 1:,} rows: each would be a column. "
+        "Derive what they have in common in data.query"
+    )
+
+
 def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical"], str]:
-    if column.comma:
+    if column.number_form:
+        comma = "a decimal comma" if column.number_form == DECIMAL_COMMA else "thousands in groups by commas"
         return "numeric", (
-            "numbers with a decimal comma, which data.query makes a point of; a request, and a table that is asked by "
-            "`capstan predict`, must have the point"
+            f"numbers with {comma}, as `types` of the source says; a table for `capstan predict` is read so too, and a "
+            "request carries plain numbers"
         )
     if column.kind == "Number":
         return "numeric", f"numbers from {column.low:g} to {column.high:g}" if column.low is not None and (
@@ -629,8 +651,9 @@ def _split(
 
 
 def _objective(task: str, label: ColumnProfile, guesses: list[Guess]) -> dict[str, Any]:
-    objective: dict[str, Any] = {"task": task, "target": label.name}
-    if TASK_FACTS[task].label == "Number":
+    kind = TASK_FACTS[task].label
+    objective: dict[str, Any] = {"task": task, "target": label.name, **_words(label, kind, guesses)}
+    if kind == "Number":
         low, high = label.usual_low or 0.0, label.usual_high or 0.0
         largest = float(f"{(high - low) or 1.0:.2g}")
         reason = f"98 of 100 labels lie between {low:g} and {high:g}; no error counts for more than that"

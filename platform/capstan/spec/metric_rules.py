@@ -182,6 +182,21 @@ def _window_rule() -> Rule:
     )
 
 
+@rule("counts errors of classes; write ADWIN or PageHinkley", why_no_cel=UNTRIED)
+def ddm_counts_errors_of_classes(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.monitoring.quality.concept != "DDM" or spec.objective.target == UNKNOWN:
+        return
+    if spec.objective.facts.loss_within_1 is None:
+        message = f"DDM counts errors of classes, and {spec.objective.facts.name} has none; write ADWIN or PageHinkley"
+        yield Breach(("spec", "monitoring", "quality", "concept"), message=message)
+
+
+@rule("is of estimates, which the file turns off; drop enabled: false, or the alert", why_no_cel=UNTRIED)
+def an_estimates_alert_has_estimates(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.monitoring.estimate.alert and not spec.monitoring.estimate.enabled:
+        yield Breach(("spec", "monitoring", "estimate", "alert"))
+
+
 @rule(
     "is of a metric that can't be estimated without labels; drop the alert",
     why_no_cel=UNTRIED,
@@ -306,4 +321,6 @@ RULES = (
     experiments_measure_losses_or_online_metrics,
     a_metric_has_one_part_in_an_experiment,
     an_estimates_alert_is_of_what_can_be_estimated,
+    an_estimates_alert_has_estimates,
+    ddm_counts_errors_of_classes,
 )

@@ -20,6 +20,7 @@ from capstan.spec.grammar import (
 )
 from capstan.spec.location import Location, path_text
 from capstan.spec.online import EVENT_PATTERN
+from capstan.spec.receivers import CHANNEL_PATTERN, MAIL_PATTERN, SERVER_PATTERN, URL_PATTERN
 from capstan.spec.secrets import KEY_PATTERN
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ PATTERN_WORDS = {
     EVENT_PATTERN: "letters, digits, dots, dashes and underscores, beginning with a letter",
     CONDITION_PATTERN: "comparisons of `result` with numbers, joined by `and` or by `or`, such as result < 0.05",
     VARIABLE_PATTERN: "letters, digits and underscores, not beginning with a digit",
+    URL_PATTERN: "an address such as https://pager.example.com/capstan, with no name and no password before the host",
+    CHANNEL_PATTERN: "the name of one channel, such as #flights",
+    MAIL_PATTERN: "one address of mail, such as ops@example.com",
+    SERVER_PATTERN: "a host and its port, such as smtp.example.com:587",
     DNS_NAME_PATTERN: "lower-case letters, digits, dashes and dots, with a letter or digit on both sides of each dot",
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$": "a table's name, optionally schema.table",
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from capstan.spec.combination import RULES_OF_LABEL
+from capstan.spec.families import FamilySettings
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
 from capstan.spec.rule import JOINED_LISTS, Breach, Cel, rule
@@ -149,10 +150,49 @@ def whatever_stands_is_used_by_a_model(spec: MLSystemSpec) -> Iterator[Breach]:
         if None in named:
             continue
         used = {name for one in named for name in one}
+        if field == "candidates":
+            used |= _within(spec, used)
         for index, name in enumerate(names):
             if name not in used:
                 message = f"{name!r} is used by no model; name it in models[].{field}, or drop it"
                 yield Breach(("spec", *place, index, "name"), message=message)
+
+
+def _within(spec: MLSystemSpec, used: set[str]) -> set[str]:
+    """Candidates that ensembles among `used` are made of, and ensembles among those."""
+    found = set[str]()
+    # An ensemble stands behind what it is made of.
+    for candidate in reversed(spec.training.candidates):
+        if candidate.name in used | found:
+            found.update(candidate.chosen.made_of)
+    return found
+
+
+@rule(
+    "an ensemble is made of candidates that stand before it; name those, or move it behind them",
+    why_no_cel=JOINED_LISTS,
+)
+def ensembles_are_made_of_what_stands_before(spec: MLSystemSpec) -> Iterator[Breach]:
+    every = [candidate.name for candidate in spec.training.candidates]
+    for index, candidate in enumerate(spec.training.candidates):
+        before = every[:index]
+        for name in candidate.chosen.made_of:
+            if name in before:
+                continue
+            if name == candidate.name:
+                message = f"{name!r} is the ensemble itself; name candidates that stand before it"
+            elif name in every:
+                message = f"{name!r} stands behind {candidate.name!r}, which is made of it; move it before"
+            else:
+                known = f"before it stand {', '.join(before[:20])}" if before else "none stands before it"
+                message = f"{name!r} is no candidate; {known}"
+            field = "final" if name not in _of(candidate.chosen) else "of"
+            yield Breach(("spec", "training", "candidates", index, candidate.key, field), message=message)
+
+
+def _of(ensemble: FamilySettings) -> tuple[str, ...]:
+    of = getattr(ensemble, "of", ())
+    return (of,) if isinstance(of, str) else of
 
 
 @rule(
@@ -225,6 +265,7 @@ def a_model_is_not_named_like_an_output(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 RULES = (
+    ensembles_are_made_of_what_stands_before,
     several_models_are_combined,
     a_rule_fits_the_task,
     weights_stand_where_they_count,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from capstan.spec.combination import RuleName
+from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
 from capstan.spec.grammar import ColumnName, Name, SpecModel
-from capstan.spec.training import Candidate
 from capstan.spec.units import Number, Whole
 
 if TYPE_CHECKING:

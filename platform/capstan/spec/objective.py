@@ -11,7 +11,7 @@ from capstan.spec.grammar import ColumnName, SpecModel, Text
 from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.tasks import TASK_FACTS, TASKS_LATER, USUAL_THRESHOLD, VALUE, MetricFacts, TaskFacts
 from capstan.spec.units import Number, PositiveDuration, Quantity
-from capstan.spec.value import AnswerValue
+from capstan.spec.value import AnswerValue, ClassText
 
 
 def _runs_today(value: Any) -> Any:
@@ -75,6 +75,25 @@ class NumberLosses(SpecModel):
         return require(self, LOSS_RULES)
 
 
+WORD_RULES = (
+    part_rule(
+        "positive and negative go together, one word for true and another for false; write both, or drop both",
+        lambda objective: (
+            (objective.positive is None and objective.negative is None)
+            or (
+                objective.positive is not None
+                and objective.negative is not None
+                and objective.positive != objective.negative
+            )
+        ),
+        Cel(
+            "has(self.positive) == has(self.negative) && (!has(self.positive) || self.positive != self.negative)",
+            "objective",
+        ),
+    ),
+)
+
+
 class Objective(SpecModel):
     """What the system is for."""
 
@@ -89,6 +108,17 @@ class Objective(SpecModel):
     )
     target: ColumnName = Field(
         description="Name of what is predicted; the column of the label.", examples=["late"]
+    )
+    positive: ClassText | None = Field(
+        None,
+        description=(
+            "How the table writes a label that is true, where that is neither true, yes nor 1. Labels are handed in, "
+            "and answers told, in this word and that of `negative`."
+        ),
+        examples=["malignant"],
+    )
+    negative: ClassText | None = Field(
+        None, description="How the table writes a label that is false.", examples=["benign"]
     )
     losses: NumberLosses | None = Field(
         None,
@@ -105,6 +135,15 @@ class Objective(SpecModel):
         ),
         examples=[{"currency": "$", "truePositive": 35, "falsePositive": -5, "falseNegative": -60}],
     )
+
+    @model_validator(mode="after")
+    def _two_words_or_none(self) -> Objective:
+        return require(self, WORD_RULES)
+
+    @property
+    def words(self) -> tuple[str, str] | None:
+        """How the table writes false and true; None: in the usual words."""
+        return None if self.positive is None or self.negative is None else (self.negative, self.positive)
 
     @property
     def facts(self) -> TaskFacts:

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from capstan.spec import (
+    batch,
     data_rules,
     fairness,
     metric_rules,
     model_rules,
+    monitoring_rules,
     process_rules,
     retraining_rules,
     rollout_rules,
+    slo_rules,
     task_rules,
 )
 from capstan.spec.bandit import BANDIT_RULES
@@ -20,13 +23,15 @@ from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES, DRAWN_RULES
 from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES, UNLESS_WORSE_ENDS
 from capstan.spec.fairness import FAIRNESS_RULES
+from capstan.spec.families import BOOSTING_RULES, LINEAR_RULES, PERCEPTRON_RULES, VOTING_RULES
 from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
 from capstan.spec.interleave import GUARDRAIL_RULES
 from capstan.spec.location import Location
-from capstan.spec.objective import LOSS_RULES
+from capstan.spec.objective import LOSS_RULES, WORD_RULES
 from capstan.spec.online import ONLINE_RULES
+from capstan.spec.receivers import MAIL_RULES
 from capstan.spec.rule import Rule
 from capstan.spec.serving import REPLICAS_RULES
 from capstan.spec.training import WINDOW_RULES
@@ -44,10 +49,14 @@ RULES: tuple[Rule, ...] = (
     *process_rules.RULES,
     *rollout_rules.RULES,
     *retraining_rules.RULES,
+    *slo_rules.RULES,
+    *monitoring_rules.RULES,
+    *batch.RULES,
 )
 """Of a whole system whose fields are valid one by one."""
 PART_RULES: tuple[Rule, ...] = (
     *LOSS_RULES,
+    *WORD_RULES,
     *VALUE_RULES,
     *GATE_RULES,
     *FAIRNESS_RULES,
@@ -56,12 +65,17 @@ PART_RULES: tuple[Rule, ...] = (
     *VOLUME_RULES,
     *NUMERIC_RULES,
     *WINDOW_RULES,
+    *LINEAR_RULES,
+    *BOOSTING_RULES,
+    *PERCEPTRON_RULES,
+    *VOTING_RULES,
     *REPLICAS_RULES,
     *ONLINE_RULES,
     *EXPERIMENT_RULES,
     *BANDIT_RULES,
     *ARM_RULES,
     *GUARDRAIL_RULES,
+    *MAIL_RULES,
     UNLESS_WORSE_ENDS,
 )
 """Each kept by one part of the file where it is made."""
@@ -72,6 +86,8 @@ _NAMED_LISTS: tuple[tuple[str, ...], ...] = (
     ("training", "candidates"),
     ("models",),
     ("rollout", "analyses"),
+    ("monitoring", "slos"),
+    ("monitoring", "receivers"),
     ("evaluation", "metrics"),
     ("evaluation", "online"),
     ("evaluation", "slices"),
@@ -103,6 +119,10 @@ def _unique_names(spec: MLSystemSpec) -> list[Finding]:
             },
             "serving": {"environment": [{"name": variable.name} for variable in spec.serving.environment]},
             "rollout": {"analyses": [{"name": analysis.name} for analysis in spec.rollout.analyses]},
+            "monitoring": {
+                "slos": [{"name": slo.name} for slo in spec.monitoring.slos],
+                "receivers": [{"name": receiver.name} for receiver in spec.monitoring.receivers],
+            },
             "evaluation": {
                 "metrics": [{"name": metric.name} for metric in spec.evaluation.metrics],
                 "online": [{"name": metric.name} for metric in spec.evaluation.online],

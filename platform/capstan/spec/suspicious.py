@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from capstan.spec.data import DECIMAL_COMMA
 from capstan.spec.guessing import MISSING_WORDS, ColumnProfile
 
 _FAR = 10.0
@@ -28,8 +29,12 @@ def _found(column: ColumnProfile) -> Iterator[str]:
         yield f"every row has the same value, {_named(next(iter(column.counts), ''))}"
     if column.odd:
         yield f"numbers, but for {', '.join(map(_named, column.odd[:_MOST_NAMED]))}"
-    if column.comma:
-        yield "numbers with a decimal comma are read as text"
+    if column.number_form:
+        kind = "a decimal comma" if column.number_form == DECIMAL_COMMA else "thousands in groups by commas"
+        yield (
+            f"numbers with {kind} are read as text; state {{column: {column.name}, type: Number, written: "
+            f'"{column.number_form}"}} under types of their source'
+        )
     if column.written:
         yield f"times are written as {column.written}, which a source reads as text"
     yield from _missing_words(column)

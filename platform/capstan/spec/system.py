@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from capstan.errors import InvalidSpecError, Mistake
+from capstan.spec.batch import Batch
 from capstan.spec.combination import Combination
 from capstan.spec.data import CLASSES, Data, Drawn
 from capstan.spec.evaluation import Evaluation
@@ -121,6 +122,11 @@ class MLSystemSpec(SpecModel):
         description="Recorded data sent as live traffic; without it only real requests are served.",
         examples=[{"start": "2013-02-01", "end": "2014-01-01", "sample": "36%"}],
     )
+    batch: Batch | None = Field(
+        None,
+        description="Predictions for all new rows of the sources, written by the calendar.",
+        examples=[{"schedule": "0 3 * * *", "output": "predictions"}],
+    )
     suspend: Flag = Field(
         False,
         description="Whether everything stops safely: no training, no step; the champion goes on serving.",
@@ -227,6 +233,14 @@ class MLSystemSpec(SpecModel):
         """Of the blocks of paired requests by which versions are judged; None: a block is a day."""
         blocks = next((analysis.blocks for analysis in self.rollout.analyses), self._own_blocks)
         return self.rollout.block_requests if blocks == "Requests" else None
+
+    @property
+    def concept_metric(self) -> str:
+        """Whose losses a detector of concept drift looks at: the watched metric's, if single rows have any."""
+        quality, facts = self.monitoring.quality, self.objective.facts
+        if quality.concept == "DDM" and facts.loss_within_1 is not None:
+            return facts.loss_within_1
+        return quality.metric if quality.metric in facts.paired_names else facts.compared_by
 
     def _usual(self, metric: str, number: Literal["margin", "max_drop"]) -> float:
         """The number of the metric where the file names none, in the metric's unit."""

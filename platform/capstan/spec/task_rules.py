@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from capstan.spec.families import CLASSES, NUMBERS, Candidate
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.rule import Breach, Cel, rule
-from capstan.spec.tasks import TASK_FACTS, TaskFacts
-from capstan.spec.training import Candidate
+from capstan.spec.tasks import TASK_FACTS, LabelKind, TaskFacts
 from capstan.spec.value import WORDS, written
 
 if TYPE_CHECKING:
@@ -75,27 +75,63 @@ def candidates_learn_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
             )
 
 
+_LABELS_IN_WORDS: dict[frozenset[LabelKind], str] = {
+    frozenset({"Number"}): "numbers",
+    NUMBERS: "numbers or relevances",
+    frozenset({"Boolean"}): "true or false",
+    CLASSES: "classes",
+}
+
+
+def _settings_of_other_labels(label: LabelKind) -> Iterator[tuple[str, str, str]]:
+    """Family, setting and the labels it is for, of all settings that mean nothing for such a label."""
+    for family, settings in Candidate.families().items():
+        for setting, labels in settings.only_for.items():
+            if label not in labels and label in settings.learns:
+                yield family, settings.model_fields[setting].alias or setting, _LABELS_IN_WORDS[labels]
+
+
+def _all_in_words(label: LabelKind) -> str:
+    settings = dict.fromkeys(
+        f"{setting} (of {words})" for _, setting, words in _settings_of_other_labels(label)
+    )
+    return ", ".join(settings)
+
+
 @rule(
-    "is only for labels that are numbers, and those of the task are not; drop it",
+    "is a setting for other labels than the task's; drop it",
     *(
         Cel(
             f"self.objective.task != '{task}' || !has(self.training.candidates) || "
-            "self.training.candidates.all(c, !has(c.gradientBoosting) || !has(c.gradientBoosting.quantile))",
+            "self.training.candidates.all(c, "
+            + " && ".join(
+                f"(!has(c.{family}) || !has(c.{family}.{setting}))"
+                for family, setting, _ in _settings_of_other_labels(facts.label)
+            )
+            + ")",
             field="training.candidates",
-            message=f"quantile is only for labels that are numbers, and those of {task} are not; drop it",
+            message=f"these settings are for other labels than those of {task}: {_all_in_words(facts.label)}; "
+            "drop them",
         )
         for task, facts in TASK_FACTS.items()
-        if facts.label != "Number"
+        if any(_settings_of_other_labels(facts.label))
     ),
 )
-def quantiles_are_of_numbers(spec: MLSystemSpec) -> Iterator[Breach]:
-    if spec.objective.target == UNKNOWN or TASK_FACTS[spec.objective.task].label == "Number":
+def settings_are_of_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.objective.target == UNKNOWN:
         return
+    label = TASK_FACTS[spec.objective.task].label
+    others = {(family, setting): words for family, setting, words in _settings_of_other_labels(label)}
     for index, candidate in enumerate(spec.training.candidates):
-        trees = candidate.gradient_boosting
-        if trees is not None and trees.quantile is not None:
+        for name, field in type(candidate.chosen).model_fields.items():
+            setting = field.alias or name
+            value, words = getattr(candidate.chosen, name), others.get((candidate.key, setting))
+            if words is None or value is None:
+                continue
+            shown = f"{value:g}" if isinstance(value, float) else repr(value)
             yield Breach(
-                ("spec", "training", "candidates", index, candidate.key, "quantile"), f"{trees.quantile:g}"
+                ("spec", "training", "candidates", index, candidate.key, setting),
+                message=f"{shown} is only for labels that are {words}, and those of the task are not; drop it",
             )
 
 
@@ -127,9 +163,47 @@ def worths_are_of_the_tasks_answers(spec: MLSystemSpec) -> Iterator[Breach]:
         yield Breach(("spec", "objective", "value"), message=_worthless(facts))
 
 
+_OWN_TARGETS = (
+    "models have targets of their own, whose words nobody states; make true and false of them in data.query, and drop "
+    "positive and negative"
+)
+
+
+@rule(
+    "is how a label is written that is true, and not all labels of the system are true or false in these words; drop "
+    "positive and negative",
+    *(
+        Cel(
+            f"self.objective.task != '{task}' || !has(self.objective.positive)",
+            field="objective.positive",
+            message=f"labels of {task} are not true or false; drop positive and negative",
+        )
+        for task, facts in TASK_FACTS.items()
+        if facts.label != "Boolean"
+    ),
+    Cel(
+        "!has(self.objective.positive) || !has(self.models) || self.models.all(m, !has(m.target))",
+        field="objective.positive",
+        message=_OWN_TARGETS,
+    ),
+)
+def words_are_of_labels_that_are_true_or_false(spec: MLSystemSpec) -> Iterator[Breach]:
+    objective = spec.objective
+    if objective.target == UNKNOWN or objective.words is None:
+        return
+    place = ("spec", "objective", "positive")
+    if TASK_FACTS[objective.task].label != "Boolean":
+        yield Breach(
+            place, message=f"labels of {objective.task} are not true or false; drop positive and negative"
+        )
+    if any(model.target is not None for model in spec.models):
+        yield Breach(place, message=_OWN_TARGETS)
+
+
 RULES = (
+    words_are_of_labels_that_are_true_or_false,
     worths_are_of_the_tasks_answers,
     losses_are_stated_for_numbers,
     candidates_learn_the_label,
-    quantiles_are_of_numbers,
+    settings_are_of_the_label,
 )

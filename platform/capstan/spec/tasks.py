@@ -98,6 +98,8 @@ class TaskFacts:
     """Metric of `training.choose` and `monitoring.quality` where the file names none."""
     compared_by: str
     """Loss of an analysis where the file names none."""
+    answered: str
+    """What an answered row calls the part that metrics judge, as `capstan predict` writes it."""
     keys: tuple[str, ...] = ()
     """Keys of `data.keys` that the task requires, besides id and time."""
 
@@ -120,6 +122,11 @@ class TaskFacts:
     def paired_names(self) -> tuple[str, ...]:
         """Metrics that each single request has, so that two versions can be compared on the same requests."""
         return tuple(metric.name for metric in self.metrics if metric.is_paired)
+
+    @property
+    def loss_within_1(self) -> str | None:
+        """The loss from 0 to 1 of a row: its class was wrong, or how far off its probability was; None: no classes."""
+        return next((name for name in ("accuracy", "brierScore") if name in self.paired_names), None)
 
     @property
     def estimable_names(self) -> tuple[str, ...]:
@@ -147,6 +154,7 @@ BINARY = TaskFacts(
     ),
     chosen_by="rocAuc",
     compared_by="logLoss",
+    answered="probability",
 )
 
 MULTICLASS = TaskFacts(
@@ -166,6 +174,7 @@ MULTICLASS = TaskFacts(
     ),
     chosen_by="rocAuc",
     compared_by="logLoss",
+    answered="probabilities",
 )
 
 REGRESSION = TaskFacts(
@@ -184,6 +193,7 @@ REGRESSION = TaskFacts(
     ),
     chosen_by="rmse",
     compared_by="squaredError",
+    answered="value",
 )
 
 RANKING = TaskFacts(
@@ -206,6 +216,7 @@ RANKING = TaskFacts(
     ),
     chosen_by="ndcgAt10",
     compared_by="ndcgAt10",
+    answered="score",
     keys=("group",),
 )
 
@@ -228,6 +239,8 @@ TASKS_LATER = (
     "TextGeneration",
 )
 """Tasks that people ask for and that are in no version yet."""
+TEXTS, IMAGES = "TextGeneration", "ImageGeneration"
+"""Tasks whose answers can be judged from a table, and which no system of Capstan's learns."""
 
 
 def usual_task(label: LabelKind) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from capstan.spec.cluster import EnvironmentVariable, NodeSelector
 from capstan.spec.fairness import Reweigh
-from capstan.spec.grammar import OWN_METRIC, Factory, Name, OneOf, OwnMetric, SpecModel
-from capstan.spec.own_code import OwnCode
+from capstan.spec.families import (
+    Candidate,
+    GradientBoosting,
+    LinearRegression,
+    LogisticRegression,
+    MostFrequent,
+)
+from capstan.spec.grammar import OWN_METRIC, OwnMetric, SpecModel
 from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.tasks import LabelKind
 from capstan.spec.units import Cores, Number, PositiveDuration, Quantity, Whole
@@ -39,138 +45,6 @@ class TrainingWindow(SpecModel):
     @model_validator(mode="after")
     def _length_for_sliding(self) -> TrainingWindow:
         return require(self, WINDOW_RULES)
-
-
-class Tune(SpecModel):
-    """Search of settings on the validation window."""
-
-    trials: Whole = Field(5, ge=1, le=1000, description="How many settings are tried.", examples=[5])
-
-
-class FamilySettings(SpecModel):
-    """Settings of one family of models; what the family does with them is in `capstan.training.families`."""
-
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean"})
-    """Labels that it can learn."""
-    is_baseline: ClassVar[bool] = False
-    """Whether it looks at no feature, so that it is no success when it alone is left."""
-
-
-class MostFrequent(FamilySettings):
-    """The baseline: what the labels of training say without a feature."""
-
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category", "Number", "Relevance"})
-    is_baseline: ClassVar[bool] = True
-
-
-class LinearRegression(FamilySettings):
-    """A linear model of a number."""
-
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Number", "Relevance"})
-
-    l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
-
-
-class LogisticRegression(FamilySettings):
-    "A linear model of the probabilities of classes."
-
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category"})
-
-    l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
-
-
-class GradientBoosting(FamilySettings):
-    """Boosted trees."""
-
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category", "Number", "Relevance"})
-
-    learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
-    iterations: Whole = Field(100, ge=1, le=10_000, description="Number of trees.", examples=[100])
-    leaves: Whole = Field(31, ge=2, le=10_000, description="Most leaves of a tree.", examples=[31])
-    quantile: Number | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description=(
-            "For labels that are numbers: the quantile that is answered, such as 0.5 for the median, or "
-            "0.9 for the value that nine of ten cases stay below. Without it the mean is answered."
-        ),
-        examples=[0.9],
-    )
-    tune: Tune | None = Field(
-        None,
-        description="Search learningRate, iterations and leaves; without it they are used as written.",
-        examples=[{"trials": 5}],
-    )
-
-
-class Custom(FamilySettings, OwnCode):
-    """A model of your own."""
-
-    learns: ClassVar[frozenset[LabelKind]] = frozenset({"Boolean", "Category", "Number", "Relevance"})
-
-    factory: Factory = Field(
-        description=(
-            "`module:name` of a function that returns a scikit-learn classifier, or a regressor where the "
-            "label is a number. The module lies beside this file."
-        ),
-        examples=["mymodels:make"],
-    )
-
-
-class Candidate(OneOf):
-    """One model that is tried."""
-
-    members: ClassVar[tuple[str, ...]] = (
-        "most_frequent",
-        "linear_regression",
-        "logistic_regression",
-        "gradient_boosting",
-        "custom",
-    )
-
-    name: Name = Field(description="Name of the candidate in tables and runs.", examples=["trees"])
-    most_frequent: MostFrequent | None = Field(
-        None,
-        description=(
-            "The baseline, which reads no feature. It always answers the shares of the classes in "
-            "training, or the mean of the labels."
-        ),
-        examples=[{}],
-    )
-    linear_regression: LinearRegression | None = Field(
-        None, description="A linear model of a number.", examples=[{"l2": 1}]
-    )
-    logistic_regression: LogisticRegression | None = Field(
-        None, description="A linear model of the probabilities of classes.", examples=[{"l2": 1}]
-    )
-    gradient_boosting: GradientBoosting | None = Field(
-        None, description="Boosted trees.", examples=[{"tune": {"trials": 5}}]
-    )
-    custom: Custom | None = Field(
-        None, description="A model of your own.", examples=[{"factory": "mymodels:make"}]
-    )
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether it looks at no feature."""
-        settings: FamilySettings = self.chosen
-        return settings.is_baseline
-
-    @property
-    def learns(self) -> frozenset[LabelKind]:
-        """Kinds of labels that it can learn."""
-        settings: FamilySettings = self.chosen
-        return settings.learns
-
-    @classmethod
-    def able(cls, label: LabelKind) -> tuple[str, ...]:
-        """Families that can learn such labels, as the file names them."""
-        return tuple(
-            name
-            for name, settings in cls.alternatives().items()
-            if issubclass(settings, FamilySettings) and label in settings.learns
-        )
 
 
 class Choose(SpecModel):

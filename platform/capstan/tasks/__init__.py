@@ -34,6 +34,7 @@ __all__ = [
     "each_task_of",
     "task_named",
     "task_of",
+    "task_that_answers_from",
     "task_together",
     "task_with",
 ]
@@ -65,6 +66,15 @@ def task_named(name: str) -> Task:
         return TASKS[name]
     except KeyError:
         raise NotFoundError(f"there is no task {name!r}; tasks are {', '.join(TASKS)}") from None
+
+
+def task_that_answers_from(name: str, threshold: float | None) -> Task:
+    """The task of that name; of one that is true or false, true from this probability on. Raises NotFoundError.
+
+    None: from the usual one on.
+    """
+    task = task_named(name)
+    return BinaryClassification(threshold=threshold) if isinstance(task, BinaryClassification) else task
 
 
 @cache

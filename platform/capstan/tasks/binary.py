@@ -17,7 +17,7 @@ from capstan.tasks.areas import (
     roc_auc_of_days,
 )
 from capstan.tasks.disclosure import of_booleans
-from capstan.tasks.labels import LABELS
+from capstan.tasks.labels import Words, label_of
 from capstan.tasks.metric import (
     Booleans,
     Floats,
@@ -100,9 +100,8 @@ def _value_metric(worth: AnswerValue) -> Metric:
     return from_losses(worth.facts, losses, best=best)
 
 
-def _metrics(worth: AnswerValue | None) -> Mapping[str, Metric]:
+def _metrics(worth: AnswerValue | None, threshold: float) -> Mapping[str, Metric]:
     fact = BINARY.metric
-    threshold = THRESHOLD if worth is None else worth.threshold
 
     def cells(truth: Truth, predictions: Predictions) -> Floats:
         return _cells(truth, predictions, threshold)
@@ -126,20 +125,29 @@ class BinaryClassification:
     """A label that is true or false, and the probability that it is true."""
 
     facts = BINARY
-    label = LABELS["Boolean"]
     sound = "a number from 0 to 1"
     method = "predict_proba"
     disclosure = "ROC-AUC"
 
-    def __init__(self, worth: AnswerValue | None = None) -> None:
-        """`worth`: what answers are worth; None: nothing is stated, and a half is the threshold."""
+    def __init__(
+        self, worth: AnswerValue | None = None, words: Words | None = None, *, threshold: float | None = None
+    ) -> None:
+        """`worth`: what answers are worth; None: nothing is stated.
+
+        `words`: how tables and answers write the label; None: as true and false.
+        `threshold`: from which probability on an answer is true; None: as `worth` says, and without it from a half on.
+        """
+        self.label = label_of("Boolean", words)
+        self._classes: tuple[object, object] = words or (False, True)
         if worth is not None:
             self.facts = self.facts.with_metrics((worth.facts,))
-        self.metrics = _metrics(worth)
-        self.threshold = THRESHOLD if worth is None else worth.threshold
+        usual = THRESHOLD if worth is None else worth.threshold
+        self.threshold = usual if threshold is None else threshold
+        self.metrics = _metrics(worth, self.threshold)
 
     def with_objective(self, objective: Objective) -> Self:
-        return self if objective.value is None else type(self)(objective.value)
+        stated = (objective.value, objective.words)
+        return self if stated == (None, None) else type(self)(*stated)
 
     def disclosed(self, truth: Truth, groups: Groups, values: Floats | None) -> float:
         return of_booleans(truth, groups, values)
@@ -152,7 +160,7 @@ class BinaryClassification:
                 f"classes_ of the fitted {type(model).__name__} is {classes!r}; it must be [False, True], the order of "
                 "the columns of predict_proba"
             )
-        return Learnt(tuple(known), self.threshold)
+        return Learnt(self._classes, self.threshold)
 
     def scores(self, model: Any, matrix: Any, *, rows: int | None = None) -> Floats:
         found = model.predict_proba(matrix)
@@ -232,16 +240,17 @@ class BinaryClassification:
         (hit, false_alarm, miss, right), *_ = (
             _cells(truth, predictions, self.threshold).sum(axis=0, keepdims=True).tolist()
         )
+        names = [one if isinstance(one, str) else str(one).lower() for one in self._classes]
         return {
             "tables": [
                 {
                     "title": "Confusion matrix",
                     "of_rows": "label",
                     "of_columns": "answer",
-                    "rows": ["false", "true"],
-                    "columns": ["false", "true"],
+                    "rows": names,
+                    "columns": names,
                     "cells": [[int(right), int(false_alarm)], [int(miss), int(hit)]],
-                    "notes": [f"answered true from a probability of {self.threshold:.3g} on"],
+                    "notes": [f"answered {names[1]} from a probability of {self.threshold:.3g} on"],
                 }
             ]
         }

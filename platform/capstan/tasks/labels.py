@@ -30,6 +30,8 @@ _CONTROL = r"[\x00-\x1f\x7f]"
 MOST_TOLD = 8
 """Classes that one sentence counts."""
 LabelValue = bool | float | str
+Words = tuple[str, str]
+"""How a table writes false and true, in this order."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,26 @@ class BooleanLabel:
     """True or false."""
 
     column = "label_boolean"
-    forms = "true/false, 1/0 or yes/no"
-    says = f"a binary label is {forms}"
-    example: LabelValue = True
     is_of_request = True
+
+    def __init__(self, words: Words | None = None) -> None:
+        """`words`: how a table writes the label; None: in the usual words."""
+        self.words = words
+        self.forms = "true/false, 1/0 or yes/no" if words is None else " or ".join(map(repr, reversed(words)))
+        self.says = f"a binary label is {self.forms}"
+        self.example: LabelValue = True if words is None else words[1]
 
     def sql(self, column: str, kind: str) -> LabelSql:
         if kind == "boolean":
             return LabelSql(column, "false", column)
+        if self.words is not None:
+            found = CategoryLabel().sql(column, kind)
+            no, yes = map(_literal, self.words)
+            return LabelSql(
+                f"case {found.value} when {yes} then true when {no} then false end",
+                f"({found.wrong} or {found.value} not in ({yes}, {no}))",
+                found.shown,
+            )
         text = f"lower(cast({column} as varchar))"
         yes, no = (f"({', '.join(repr(word) for word in words)})" for words in (YES, NO))
         return LabelSql(
@@ -110,6 +124,9 @@ class BooleanLabel:
     def parse(self, value: object) -> bool | None:
         if isinstance(value, bool):
             return value
+        if self.words is not None:
+            text = CategoryLabel().parse(value)
+            return text == self.words[1] if text in self.words else None
         if isinstance(value, int | float):
             return bool(value) if value in (0, 1) else None
         text = value.lower() if isinstance(value, str) else ""
@@ -122,7 +139,9 @@ class BooleanLabel:
         yes = int(truth.sum())
         no = len(truth) - yes
         classes = ("true",) * (yes > 0) + ("false",) * (no > 0)
-        return Tally({"true": yes, "false": no}, f"{yes:,} true and {no:,} false", not yes or not no, classes)
+        false, true = self.words or ("false", "true")
+        words = f"{yes:,} {true} and {no:,} {false}"
+        return Tally({"true": yes, "false": no}, words, not yes or not no, classes)
 
 
 class NumberLabel:
@@ -243,6 +262,10 @@ class RelevanceLabel(NumberLabel):
         return number if number is not None and number >= 0 else None
 
 
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 LABELS: Mapping[LabelKind, Label] = {
     "Boolean": BooleanLabel(),
     "Category": CategoryLabel(),
@@ -251,3 +274,8 @@ LABELS: Mapping[LabelKind, Label] = {
     "Reward": NumberLabel(),
 }
 """Kind of label -> how it is read; a task without labels has none."""
+
+
+def label_of(kind: LabelKind, words: Words | None = None) -> Label:
+    """Labels of that kind; true and false are written as `words` say, None: in the usual ones."""
+    return LABELS[kind] if words is None else BooleanLabel(words)

@@ -82,4 +82,5 @@ def _empty(window: DriftWindow | QualityWindow) -> DriftWindow | QualityWindow:
         decision=WindowOutcome.NO_EVIDENCE,
         reason="CoverageTooLow",
         message="labels of 0 % of the rows",
+        concept=None,
     )

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from capstan.errors import InvalidDataError
 from capstan.evaluation.metrics import evaluate
+from capstan.recording.blocks import accepted, blocks_of
 from capstan.recording.outputs import OUTPUT_PREFIX, output_facts, predictions_of
-from capstan.recording.payloads import Payload, columns_of
+from capstan.recording.payloads import columns_of
 from capstan.tasks import Predictions, Task
 from capstan.tasks.labels import LABELS
 from capstan.testing.conformance import Suite
@@ -153,10 +154,11 @@ def _stored(task: Task, outputs: Sequence[dict[str, Any]]) -> Predictions:
 
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     payloads = [
-        (Payload("toy", "boot", index, moment, {"status": 200, "row": index, "outputs": one}), moment)
+        {"status": 200, "row": index, "event_time": moment.isoformat(), "outputs": one}
         for index, one in enumerate(outputs)
     ]
-    table = columns_of(payloads, {}, task)
+    taken = [(accepted(block), moment) for block in blocks_of("toy", "v1", "boot", 1, payloads)]
+    table = columns_of(taken, {}, task)
     assert not any(table["nonfinite"].to_pylist()), "sound outputs are stored as unsound"
     names = [name for name in table.column_names if name.startswith(OUTPUT_PREFIX)]
     columns = [table[name].combine_chunks() for name in names]

@@ -13,7 +13,14 @@ import orjson
 
 from capstan.data.asked_rows import asked_rows
 from capstan.domain.versions import VersionName
-from capstan.embedded.asking import TIMEOUT_SECONDS, Asking, RefusedRow, asking_gateway, asking_model
+from capstan.embedded.asking import (
+    TIMEOUT_SECONDS,
+    Asking,
+    RefusedRow,
+    asked_columns,
+    asking_gateway,
+    asking_model,
+)
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import open_store, registry_of, stored_model
 from capstan.engine.records import system_state
@@ -34,14 +41,12 @@ class Asked:
     asking: AbstractContextManager[Asking]
 
     def rows(self, table: Path, system: MLSystem) -> Iterator[dict[str, Any]]:
-        """The columns that the model reads and its keys; others of the table are no part of a request.
+        """The columns that the model and a challenger read, and its keys; others of the table are no part of a request.
 
         Raises InvalidDataError.
         """
         manifest = self.manifest
-        wanted = dict.fromkeys(manifest.keys.values()) | {
-            column.name: column.type for column in manifest.columns
-        }
+        wanted = dict.fromkeys(manifest.keys.values()) | asked_columns(system, manifest)
         return asked_rows(table, wanted, zone=manifest.time_zone, sources=system.spec.data.sources)
 
 
@@ -108,6 +113,7 @@ def _described(system: MLSystem, address: str) -> Manifest:
         named,
         time_zone=spec.data.time_zone,
         written=spec.data.written,
+        ignored=frozenset(document.get("parameters", {}).get("ignored", ())),
     )
 
 

@@ -240,10 +240,8 @@ def _about_outcomes(guessed: Guessed, target: str) -> str:
     """The columns of a table of labels, and how a label is written that the query makes of two words."""
     named = guessed.document["spec"]["data"].get("keys", {}).get("id")
     subject = f"`{named}`" if named else f"`{REQUEST_ID}`, copied from `answers.csv`,"
-    true = next((one.value for one in guessed.guesses if one.field == "data.query"), "")
-    words = (
-        f" In answers and outcomes `{target}` is true or false: {true}." if true.endswith(" is true") else ""
-    )
+    true = next((one.value for one in guessed.guesses if one.field == "objective.positive"), "")
+    words = f" Answers and outcomes write `{target}` as the table does, where {true}." if true else ""
     return f"`outcomes.csv` has the columns {subject} and `{target}`.{words}"
 
 

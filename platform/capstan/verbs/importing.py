@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstan.data import extract
-from capstan.data.asked_rows import kind_of
+from capstan.data.named_file import kind_of
 from capstan.domain.actions import Verb
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
@@ -107,7 +107,8 @@ def import_model(
             task.learnt(wrapped),
             # The run's name is made of the digest, which is made of these bytes.
             run=f"{name}-import",
-            as_of=now.replace(hour=0, minute=0, second=0, microsecond=0),
+            # Up to when its data reach nobody knows; the day of import would make another version of it tomorrow.
+            as_of=None,
             candidate=kind,
             seed=system.spec.training.seed,
             metrics=metrics,
@@ -198,6 +199,9 @@ def _classes(model: Any, task: Task) -> list[bool | str] | None:
     labels = []
     for one in np.asarray(found).reshape(-1).tolist():
         label = task.label.parse(one)
+        if label is None and task.label.column == "label_boolean" and one in (0, 1):
+            # Of whatever words the table has, many a model is fitted on whether it is the positive one.
+            label = bool(one)
         if not isinstance(label, bool | str):
             raise InvalidDataError(
                 f"classes_ of {type(model).__name__} holds {one!r}, which is no label; it must be {task.label.forms}"

@@ -16,8 +16,8 @@ from capstan.domain.payload_limits import id_rule, moment_rule
 from capstan.errors import InvalidDataError, NotFoundError
 from capstan.features.values import ColumnType, moment_of_text
 from capstan.spec import MLSystem
-from capstan.spec.tasks import TASK_FACTS
-from capstan.tasks.labels import LABELS, Label
+from capstan.tasks import task_of
+from capstan.tasks.labels import Label
 
 AT_ONCE = 5000
 MOST_TOLD = 100
@@ -94,8 +94,7 @@ def label_entries(system: MLSystem, rows: Path, tally: Tally) -> Iterator[dict[s
     if not rows.is_file():
         raise NotFoundError(f"{rows}: there is no such file")
     data = system.spec.data
-    kind = TASK_FACTS[system.spec.objective.task].label
-    form, column, moment = LABELS[kind], data.label.column, data.label.available_at
+    form, column, moment = task_of(system.spec).label, data.label.column, data.label.available_at
     # What is not stated to be text is read as a training reads it.
     inferred = ColumnType.NUMBER if form.column == "label_number" else ColumnType.BOOLEAN
     subjects = [data.keys.id, REQUEST_ID if form.is_of_request else None]
@@ -104,7 +103,8 @@ def label_entries(system: MLSystem, rows: Path, tally: Tally) -> Iterator[dict[s
         column: inferred,
         **({moment: ColumnType.TIME} if moment else {}),
     }
-    by_query = ", as data.query of the system's file makes them" if data.query and kind == "Boolean" else ""
+    is_made = data.query and form.column == "label_boolean" and system.spec.objective.words is None
+    by_query = ", as data.query of the system's file makes them" if is_made else ""
     named, several, seen = "", set[str](), set[str]()
 
     def read() -> Iterator[dict[str, Any]]:

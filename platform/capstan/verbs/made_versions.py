@@ -106,14 +106,15 @@ def made_version(store: Store, state: StateDir | None, system: SystemName, name:
 
     `state`: the folder of the store; None: it is a cluster's.
     """
-    found = _made(store, state, system)
+    found = made_versions(store, state, system)
     if name not in found:
         there = ", ".join(found) or "none yet"
         raise NotFoundError(f"version {name!r}: no training here made it; versions of {system}: {there}")
     return found[name]
 
 
-def _made(store: Store, state: StateDir | None, system: SystemName) -> dict[str, MadeVersion]:
+def made_versions(store: Store, state: StateDir | None, system: SystemName) -> dict[str, MadeVersion]:
+    """By name, the oldest first; `state` as above."""
     made = {}
     for record in store.list(Kind.RUN, system):
         result = training_state(record).result

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from capstan.verbs.verdict_times import in_days
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from capstan.spec import MLSystem
+    from capstan.spec.monitoring import MonitoringWindow
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,28 @@ def data_planned(
         return watched, (*first, str(error)), left_out
 
 
+def _planned_by_rows(times: NDArray[np.datetime64], window: MonitoringWindow, rows: int) -> WatchPlanned:
+    from capstan.monitoring.prospects import ENOUGH, windows_by_rows
+
+    cut = windows_by_rows(times, rows, window.duration)
+    judged = sum(count >= window.min_rows for count, _ in cut)
+    if not cut:
+        message = f"the data has fewer than {rows:,} rows and is shorter than {in_days(window.duration)}"
+        return WatchPlanned(0, 0, message, None)
+    middle = sorted(length for _, length in cut)[len(cut) // 2]
+    message = (
+        f"windows of {rows:,} rows, or of {in_days(window.duration)} at most: {judged} of {len(cut)} have at least "
+        f"{window.min_rows:,}; the one in the middle takes {middle / timedelta(days=1):.3g} days"
+    )
+    if judged >= ENOUGH * len(cut):
+        return WatchPlanned(len(cut), judged, message, None)
+    unjudged = (
+        f"{len(cut) - judged} of {len(cut)} windows would have too few rows to be judged: lengthen "
+        "monitoring.window.duration, or lower minRows"
+    )
+    return WatchPlanned(len(cut), judged, message, unjudged)
+
+
 def _watch_planned(system: MLSystem, table: pa.Table) -> WatchPlanned:
     from capstan.monitoring.prospects import ENOUGH, prospect
 
@@ -61,8 +86,15 @@ def _watch_planned(system: MLSystem, table: pa.Table) -> WatchPlanned:
             f"windows of {in_days(window.duration)} of requests; how many rows each will have, no row tells, for rows "
             f"have no time. A window with fewer than {window.min_rows:,} rows is not judged"
         )
+        if window.rows is not None:
+            most = in_days(window.duration)
+            message = (
+                f"windows of {window.rows:,} rows, or of {most} at most; how long each takes, no row tells"
+            )
         return WatchPlanned(None, None, message, None)
     times = table[system.spec.data.keys.time].to_numpy()
+    if window.rows is not None:
+        return _planned_by_rows(times, window, window.rows)
     found = prospect(times, window.duration, window.min_rows)
     length = in_days(window.duration)
     if not found.windows:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -17,6 +17,9 @@ from capstan.engine.story import lineage as lineage_of
 from capstan.errors import NotFoundError
 from capstan.ports.codec import from_json, to_json
 from capstan.ports.store import Event, Kind, Record, Store
+
+if TYPE_CHECKING:
+    from capstan.monitoring.causes.told import Why
 
 LAST = "last"
 """Stands for the newest run, whose name ends in a digest and is never this."""
@@ -119,6 +122,18 @@ class Run:
                 for event in self.lineage()
             ],
         }
+
+    def reasons(self, windows: Sequence[Mapping[str, Any]]) -> list[Why]:
+        """What moved when the alerts fired that asked for it, out of the windows that the monitor has told."""
+        # The questions bring scipy, which a list of runs need not wait for.
+        from capstan.monitoring.causes.told import why_of
+
+        trigger, champion = self.request.trigger, self.request.champion
+        asked = [event.reason for event in self.lineage() if event.details.get("alert") in trigger.alerts]
+        found = (
+            why_of(windows, name, version=champion, until=trigger.as_of) for name in dict.fromkeys(asked)
+        )
+        return [one for one in found if one is not None]
 
     def lineage(self) -> list[Event]:
         """What it came from and led to, in order of time."""

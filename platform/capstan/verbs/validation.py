@@ -27,6 +27,8 @@ class Validated:
     mistakes: tuple[Mistake, ...]
     found: Inspection | None
     """None: the data was not looked at, because nobody asked or the file is wrong."""
+    in_vain: tuple[str, ...] = ()
+    """What a valid file asks for in vain."""
 
     @property
     def valid(self) -> bool:
@@ -39,6 +41,8 @@ def validated(file: Path, state: Path, *, data: bool, now: datetime) -> Validate
     Secrets are those of the state folder that the system lives in, as of any training: `state`, or one beside it.
     """
     # Other commands must not pay for the grammar at start-up.
+    from capstan.domain.retraining import in_vain, too_often
+    from capstan.engine.policies import retraining_policy
     from capstan.spec import load
     from capstan.spec.document import read_document
     from capstan.spec.location import path_text
@@ -49,21 +53,25 @@ def validated(file: Path, state: Path, *, data: bool, now: datetime) -> Validate
     except InvalidSpecError as error:
         return Validated(None, tuple(error.mistakes), None)
     name = system.metadata.name
+    policy = retraining_policy(system)
+    told = [*in_vain(policy), *too_often(policy, now)]
+    warnings = tuple(f"retraining.triggers: {text}" for text in told)
     if not data:
-        return Validated(name, (), None)
+        return Validated(name, (), None, warnings)
     lines = read_document(file.read_bytes())
     absent = tuple(
         Mistake(path_text(finding.location), finding.message, lines.line_of(finding.location))
         for finding in missing_files(system)
     )
     if absent:
-        return Validated(name, absent, None)
+        return Validated(name, absent, None, warnings)
     from capstan.data.inspection import inspect_data
     from capstan.embedded.layout import StateDir
     from capstan.verbs.folders import where_lives
 
     found = inspect_data(system, now=now, secrets=where_lives(StateDir(state.resolve()), name).secrets)
-    return Validated(name, tuple(_mistake(problem, system, lines) for problem in found.problems), found)
+    mistakes = tuple(_mistake(problem, system, lines) for problem in found.problems)
+    return Validated(name, mistakes, found, warnings)
 
 
 def _mistake(problem: str, system: MLSystem, lines: Document) -> Mistake:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from capstan.domain.versions import ModelVersion
+from capstan.domain.versions import ModelVersion, SystemName
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import open_store, registry_of
 from capstan.engine.records import system_state
-from capstan.ports.store import Kind
+from capstan.ports.store import Kind, Store
 from capstan.spec import MLSystem
+from capstan.verbs.made_versions import made_versions
 
 Role = Literal["champion", "challenger", ""]
 
@@ -31,12 +32,20 @@ def versions_of(system: MLSystem, state: StateDir) -> Sequence[VersionFound]:
         return ()
     champion, challenger = _serving(system, state)
     return [
-        VersionFound(
-            version,
-            "champion" if version.name == champion else "challenger" if version.name == challenger else "",
-        )
+        VersionFound(version, _role(version.name, champion, challenger))
         for version in registry_of(system, state).versions()
     ]
+
+
+def versions_in(system: MLSystem, store: Store) -> Sequence[VersionFound]:
+    """Those that trainings of a cluster made, as the records tell it; their metrics are in the cluster's registry."""
+    champion, challenger = _serving_by(system, store)
+    made = made_versions(store, None, SystemName(system.metadata.name))
+    return [VersionFound(one.version, _role(one.name, champion, challenger)) for one in made.values()]
+
+
+def _role(name: str, champion: str | None, challenger: str | None) -> Role:
+    return "champion" if name == champion else "challenger" if name == challenger else ""
 
 
 def _serving(system: MLSystem, state: StateDir) -> tuple[str | None, str | None]:
@@ -44,7 +53,11 @@ def _serving(system: MLSystem, state: StateDir) -> tuple[str | None, str | None]
     if not state.store.exists():
         return None, None
     with open_store(state) as store:
-        record = store.get(Kind.SYSTEM, system.metadata.name)
+        return _serving_by(system, store)
+
+
+def _serving_by(system: MLSystem, store: Store) -> tuple[str | None, str | None]:
+    record = store.get(Kind.SYSTEM, system.metadata.name)
     if record is None:
         return None, None
     found = system_state(record)

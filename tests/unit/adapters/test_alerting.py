@@ -12,7 +12,6 @@ from capstan.adapters.alertmanager import server as alertmanager
 from capstan.adapters.alertmanager.server import AlertmanagerSettings, alert_of, moment, parse_webhook
 from capstan.adapters.processes.spec import ProcessSpec, RestartPolicy
 from capstan.adapters.prometheus import server as prometheus
-from capstan.adapters.prometheus.server import PrometheusSettings
 from capstan.errors import InvalidRequestError, NotAllowedError
 
 MOMENT = datetime(2013, 3, 4, 5, tzinfo=UTC)
@@ -68,7 +67,7 @@ def test_alerts_of_a_version_are_told_at_once_and_apart() -> None:
         webhook_url="http://127.0.0.1:1/alerts", webhook_token_file=Path("/state/webhook")
     )
     route = alertmanager.config(settings)["route"]
-    assert (route["group_wait"], route["group_by"]) == ("0s", ["alertname", "system", "version"])
+    assert (route["group_wait"], route["group_by"]) == ("0s", ["alertname", "system", "version", "slo"])
     webhook = alertmanager.config(settings)["receivers"][0]["webhook_configs"][0]
     assert webhook["http_config"]["authorization"]["credentials_file"] == "/state/webhook"
 
@@ -81,8 +80,14 @@ def test_every_rule_group_ends_with_what_it_has_seen() -> None:
     assert rules["groups"][1]["rules"] == []
 
 
+def test_nobody_waits_for_a_group_that_is_evaluated_seldom() -> None:
+    """Budgets are looked at each half minute; a replay would stop so long at each window."""
+    seldom = {"name": "budgets", "interval": "30s", "rules": [{"record": "b", "expr": "x"}]}
+    assert prometheus.with_generation({"groups": [seldom]})["groups"] == [seldom]
+
+
 def test_the_configuration_is_yaml_with_the_wanted_intervals() -> None:
-    text = prometheus.to_yaml(prometheus.config(PrometheusSettings(**prometheus.REPLAY), Path("/p")))
+    text = prometheus.to_yaml(prometheus.config(prometheus.REPLAY, Path("/p")))
     read = YAML(typ="safe").load(text)
     assert read["global"] == {
         "scrape_interval": "500ms",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from capstan.adapters.own.step_server import StepServer
+from capstan.errors import CapstanError
 
 
 def test_ctrl_c_of_the_terminal_does_not_reach_it_and_it_ends_when_it_is_closed(
@@ -25,3 +28,18 @@ def test_ctrl_c_of_the_terminal_does_not_reach_it_and_it_ends_when_it_is_closed(
     assert os.getpgid(process.pid) == process.pid != os.getpgid(0)
     server.close()
     assert process.returncode == 0
+
+
+def test_a_process_whose_imports_fail_after_a_training_asked_is_told_as_an_error(tmp_path: Path) -> None:
+    server = StepServer(tmp_path / "steps")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(server.path))
+        listening.listen(1)
+        # It ends without having taken the training that stands in its queue.
+        ending = threading.Timer(0.2, listening.close)
+        ending.start()
+        with pytest.raises(
+            CapstanError, match="no training can start: the process that runs the steps ended"
+        ):
+            server.train(tmp_path)
+        ending.join()

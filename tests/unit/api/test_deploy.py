@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from capstan.engine.records import system_state
 from capstan.errors import InvalidDataError, NotAllowedError, UntrustedArtifactError
 from capstan.ports.codec import to_json
 from capstan.ports.store import Kind, Record
+from capstan.verbs.importing import import_model
 
 MODULE = """
 from sklearn.linear_model import LogisticRegression
@@ -97,6 +99,19 @@ def test_a_model_of_numbers_that_stand_for_the_labels_is_refused(make: Make) -> 
     with pytest.raises(InvalidDataError, match="'a' is there twice"):
         system.deploy(model)
     assert system.versions.empty
+
+
+def test_the_same_model_is_the_same_version_on_another_day(make: Make) -> None:
+    system, frame = make("price", ["weight", "size"]), shop(300)
+    model = LinearRegression().fit(frame[["weight", "size"]], frame["price"])
+    days = (datetime(2026, 11, 29, 23, 59, tzinfo=UTC), datetime(2026, 11, 30, 0, 1, tzinfo=UTC))
+    first, second = (
+        import_model(model, system.spec, system._state, sample=None, columns=None, now=day).status.version
+        for day in days
+    )
+    assert first is not None
+    assert second is not None
+    assert (first.name, first.digest) == (second.name, second.digest)
 
 
 def test_a_model_of_an_array_answers_by_the_named_columns(make: Make) -> None:

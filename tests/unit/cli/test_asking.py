@@ -41,7 +41,7 @@ def test_a_request_of_a_group_has_several_rows_with_ids_of_their_own(ranking: ML
 @pytest.mark.parametrize("kind", [kind for kind in LABELS if kind != "Reward"])
 def test_the_printed_label_is_one_of_the_task(kind: Any) -> None:
     body = {"rows": [{"id": EXAMPLE_ID, "x": 1}, {"id": "other", "x": 2}]}
-    (label,) = labels_of(printed(feedback_lines(URL, "token", body, LABELS[kind]))["labels"], kind)
+    (label,) = labels_of(printed(feedback_lines(URL, "token", body, LABELS[kind]))["labels"], [kind])
     assert label.entity_id == EXAMPLE_ID
     assert label.value is not None
 

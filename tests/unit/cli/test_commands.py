@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+from capstan.cli.verbs import orders
+from capstan.ports.store import Event, Kind
 
 
 def test_command_is_followed_by_the_running_loop_and_told(serving) -> None:
@@ -109,3 +114,18 @@ def test_directory_without_a_system_says_how_to_start_one(machine, tmp_path) -> 
     assert result.exit_code == 1
     assert "`capstan up FILE` starts one" in result.output
     assert not machine.state.root.exists()
+
+
+def test_an_order_that_is_done_before_the_story_tells_of_it_is_told_all_the_same(monkeypatch) -> None:
+    """Under load `capstan retrain` ended without a line."""
+    monkeypatch.setattr(orders, "CLUSTER_LOOK_SECONDS", 0.0)
+    event = Event(datetime(2013, 3, 1, tzinfo=UTC), Kind.SYSTEM, "toy", "TrainingRequested", "a person asked")
+    stories = iter([[], [], [(4, event)]])
+    stored = SimpleNamespace(
+        place=None, system_state=SimpleNamespace(commands=()), events=lambda after: next(stories)
+    )
+    stored.again = lambda: stored
+    command, told = SimpleNamespace(id="c1", verb="retrain", target=""), []
+    found = orders._follow(stored, command, 3, 30.0, SimpleNamespace(tell=told.append))
+    assert found == (True, [event])
+    assert told == [event]

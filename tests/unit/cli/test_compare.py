@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import count
 
 import orjson
+from sent_payloads import body
 from simulation.world import SYSTEM
 
 from capstan.domain.versions import SystemName
@@ -42,7 +43,7 @@ def store(rolling, answers) -> None:
         for request, *both in answers
         for version, role, said in zip(("v1", "v2"), ("champion", "shadow"), both, strict=True)
     ]  # fmt: skip
-    intake.receive(None, orjson.dumps(events), at)
+    intake.receive(None, body(events), at)
     intake.flush()
 
 

@@ -12,6 +12,7 @@ import httpx
 import orjson
 import pytest
 import uvicorn
+from sent_payloads import body
 from typer.testing import CliRunner
 
 from capstan.adapters.processes.ports_in_use import free_port
@@ -75,12 +76,18 @@ class Place:
             for number, case in enumerate(cases)
         ]  # fmt: skip
         headers = {"authorization": f"Bearer {self.state.token('internal')}"}
-        httpx.post(f"{self.address}/payloads", json=events, headers=headers).raise_for_status()
+        httpx.post(f"{self.address}/payloads", content=body(events), headers=headers).raise_for_status()
 
     def forget_the_id(self) -> None:
         """The file that is read names no id any more."""
         file = self.folder / "system.yaml"
         file.write_text(file.read_text().replace("{id: case, time: at}", "{time: at}"))
+
+    def say(self, objective: str) -> None:
+        """The file has another objective."""
+        file = self.folder / "system.yaml"
+        file.write_text(file.read_text().replace("{task: BinaryClassification, target: late}", objective))
+        self.state.spec(SystemName("toy")).write_bytes(orjson.dumps(spec_document(load(file))))
 
     def feedback(self, text: str, *arguments: str) -> Any:
         table = self.folder / "labels.csv"
@@ -139,6 +146,19 @@ def test_what_is_no_label_is_told_by_row_and_the_others_are_handed_in(place: Pla
     told = json.loads(result.stdout)
     assert (result.exit_code, told["accepted"], told["refused"]) == (3, 1, 1)
     assert (told["refusals"][0]["row"], told["refusals"][0]["field"]) == (1, "late")
+
+
+def test_labels_are_written_as_the_training_table_writes_them(place: Place) -> None:
+    place.say("{task: BinaryClassification, target: late, positive: MM, negative: CH}")
+    result = place.feedback("case,late\n007,MM\nb,CH\nb2,true\n", "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["accepted"], told["matched"]["count"]) == (3, 2, 2), result.output
+    assert told["refusals"][0]["rule"] == "is no label; write 'MM' or 'CH'"
+    headers = {"authorization": f"Bearer {place.state.token('feedback')}"}
+    post = {"labels": [{"id": "007", "label": "perhaps"}]}
+    answer = httpx.post(f"{place.address}/feedback", json=post, headers=headers)
+    assert answer.status_code == 422
+    assert "write 'MM' or 'CH', or noLabel: true" in answer.json()["error"]["rule"]
 
 
 def test_a_moment_without_offset_is_one_of_the_files_zone(place: Place) -> None:

@@ -18,7 +18,8 @@ PROMISED = (
     *("up", "down", "status", "validate", "explain", "plan", "train", "promote", "pause", "resume", "abort"),
     *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "replay", "power", "image"),
     *("render", "push", "experiment", "compare", "open", "init", "predict", "feedback", "ls", "traffic"),
-    *("drift", "profile", "diff", "import", "demo", "backtest", "calibrate", "audit"),
+    *("drift", "profile", "diff", "import", "demo", "backtest", "calibrate", "audit", "dashboards", "why"),
+    *("trigger", "evaluate"),
 )
 HEAVY = (
     *("mlflow", "kfp", "bentoml", "alibi_detect", "duckdb", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
@@ -53,7 +54,19 @@ def test_help_holds_an_example(command: str) -> None:
     "command",
     sorted(
         set(COMMANDS)
-        - {"validate", "explain", "power", "plan", "render", "push", "experiment", "init", "profile"}
+        - {
+            "validate",
+            "explain",
+            "power",
+            "plan",
+            "render",
+            "push",
+            "evaluate",
+            "experiment",
+            "init",
+            "profile",
+            "dashboards",
+        }
     ),
 )
 def test_commands_of_a_running_system_name_its_directory(command: str) -> None:

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.adapters.sqlite.store import SqliteStore
-from capstan.cli import place
 from capstan.cli.main import app
+from capstan.cluster import places as place
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName
@@ -67,7 +67,7 @@ def test_a_serving_system_is_found_from_any_folder(serving) -> None:
     assert one["state"] == str(serving.state.root)
     assert (one["running"], one["gateway"], one["page"]) == (None, None, None)
     shown = CliRunner().invoke(app, ["ls"]).output
-    assert all(word in shown for word in (SYSTEM, "Serving", "v1", str(serving.state.root)))
+    assert all(word in shown for word in (SYSTEM, "stopped", "v1", str(serving.state.root)))
 
 
 def test_one_that_runs_tells_its_addresses_and_no_token(serving) -> None:

@@ -22,8 +22,9 @@ from unit.cli.test_open import kubectl
 
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.memory.kubernetes import MemoryKube
-from capstan.cli import cluster_up, place
+from capstan.cli import cluster_up
 from capstan.cli.main import app
+from capstan.cluster import places as place
 from capstan.cluster.names import SystemNames
 from capstan.cluster.objects.pods import token_volume
 from capstan.domain.comparison import PredictionComparison
@@ -320,6 +321,18 @@ def test_where_features_read_the_id_the_label_is_joined_by_the_request(cluster: 
     lines = asked(cluster, system.model_copy(update={"spec": system.spec.model_copy(update={"data": data})}))
     assert "by the request_id of the answer" in lines[-2]
     assert '"requestId": "REQUEST_ID"' in lines[-1]
+
+
+def test_a_batch_by_the_calendar_is_stored_with_its_system(cluster: InCluster, tmp_path: Path) -> None:
+    file = tmp_path / "system.yaml"
+    text = FLIGHTS.read_text()
+    file.write_text(
+        text.replace("  deletionPolicy", '  batch: {schedule: "0 3 * * *", output: p}\n  deletionPolicy')
+    )
+    cluster.run("up", str(file), "--no-wait")
+    stored = cluster.kube.get("MLSystem", "flight-delays", NAMESPACE)
+    assert stored is not None
+    assert stored["spec"]["batch"] == {"schedule": "0 3 * * *", "output": "p"}
 
 
 def test_up_refuses_a_second_namespace(cluster: InCluster, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from capstan.cli import page_tunnel
 from capstan.cli.main import app
-from capstan.cli.page_tunnel import tunnel
 from capstan.cli.remote_page import page_token
+from capstan.cluster import tunnel as page_tunnel
+from capstan.cluster.tunnel import tunnel
 from capstan.errors import NotAllowedError, NotFoundError
 
 TOKEN = "token-of-ann"

@@ -99,6 +99,12 @@ def test_lost_trigger_is_named(serving, planned) -> None:
     assert "no training starts by quality any more" in result.output
 
 
+def test_triggers_that_count_together_are_named_together(serving, planned) -> None:
+    both = {"all": {"of": [{"drift": {}}, {"newData": {"rows": 5000}}]}}
+    result = planned(serving, lambda spec: spec["retraining"]["triggers"].append(both))
+    assert "trainings start by drift and new_data together too" in result.output
+
+
 def test_wrong_file_exits_with_1_and_names_the_field(serving, planned) -> None:
     result = planned(serving, lambda spec: spec["rollout"]["steps"][1]["canary"].update(weight=140))
     assert result.exit_code == 1

@@ -14,6 +14,7 @@ import pytest
 from unit.cli.served_place import HEADER, Place
 
 from capstan.artifacts.content import MODEL_FOLDER
+from capstan.cli import console
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +166,14 @@ def test_answers_go_to_a_file_which_is_whole_or_not_there(place: Place) -> None:
     other = place.predict(rows, "--offline", "--out", str(place.folder / "answers.xlsx"))
     assert other.exit_code == 1
     assert "must end in .csv or .jsonl" in other.stderr
+
+
+def test_a_large_table_says_how_far_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "ROWS_TOLD", 2)
+    rows, to = place.table(HEADER + "a,500,UA,1\n" * 5), place.folder / "five.csv"
+    result = place.predict(rows, "--offline", "--out", str(to))
+    assert [line for line in result.stderr.splitlines() if line.endswith(" rows")] == ["2 rows", "4 rows"]
+    assert "rows\n" not in place.predict(rows, "--offline").stderr, "the answers tell it themselves"
 
 
 def test_where_nothing_runs_it_says_what_to_do(place: Place) -> None:

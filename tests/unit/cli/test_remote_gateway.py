@@ -19,8 +19,8 @@ from unit.cli.served_place import HEADER, Place
 from unit.cli.test_open import kubectl
 
 from capstan.adapters.memory.kubernetes import MemoryKube
-from capstan.cli import place as places
 from capstan.cli.main import app
+from capstan.cluster import places
 from capstan.cluster.names import RUN_LABEL, SYSTEM_LABEL, SystemNames
 from capstan.domain.versions import SystemName
 from capstan.errors import NotAllowedError
@@ -167,7 +167,7 @@ def test_who_may_open_no_way_to_the_gateway_is_told_about_it(
     kubectl(tmp_path, monkeypatch, "echo 'Error from server (Forbidden): it is forbidden'; exit 1")
     result = run("predict", str(served.folder / "system.yaml"), "--row", "{}", "--context", "prod")
     assert "you may open no way to the gateway: in namespace ml" in result.stderr
-    assert "--url names an Ingress" in result.stderr
+    assert "an Ingress to the gateway (--url" in result.stderr
 
 
 def test_behind_another_provider_s_ingress_the_way_is_told(

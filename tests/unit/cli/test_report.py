@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
+from browser import flights
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -16,6 +18,8 @@ from capstan.cli.verbs.report import print_report
 from capstan.dashboard.snapshot import _metrics
 from capstan.embedded.replay.report import described as as_described
 from capstan.embedded.replay.report import reported_metrics
+from capstan.embedded.replay.watching_section import watching_section
+from capstan.monitoring.causes.told import reasons_of
 from capstan.spec import parse
 from capstan.tasks import TASKS, Learnt
 
@@ -42,6 +46,7 @@ def document(details: Any) -> dict[str, Any]:
         "latency_p99_required_seconds": None,
         "windows": {"closed": 0},
         "online_steps": [],
+        "watching": {"reasons": [], "estimates": None, "rises": None},
         "failures": [],
         "seconds": 1.0,
     }
@@ -51,6 +56,43 @@ def printed(details: Any) -> str:
     with out.capture() as capture:
         print_report(document(details))
     return capture.get()
+
+
+def test_the_watching_is_told_by_reasons_estimates_and_rises() -> None:
+    windows = [dict(one) for one in flights.dropped()._windows()]
+    told = orjson.loads(orjson.dumps(watching_section(windows)))
+    assert [(one["alert"], one["end"][:10]) for one in told["reasons"]] == [
+        ("QualityDropped", "2013-02-08"),
+        ("DriftDetected", windows[[bool(one["drift_alert"]) for one in windows].index(True)]["end"][:10]),
+    ]
+    assert told["estimates"]["windows"] == len(windows)
+    assert told["estimates"]["held"] + len(told["estimates"]["wrong"]) == told["estimates"]["checked"] > 0
+    assert [one["detector"] for one in told["rises"]] == ["PageHinkley"]
+    with out.capture() as capture:
+        print_report({**document({}), "watching": told})
+    said = capture.get()
+    assert "QualityDropped of v1, window to 2013-02-08" in said
+    assert "carrier=EV explains 42 % of the rise" in said
+    assert "rocAuc was estimated before labels in 7 windows" in said
+    assert "losses rose: PageHinkley since" in said
+
+
+def test_an_alert_that_fires_again_or_of_another_version_is_told_again() -> None:
+    def window(day: int, version: str, *alerts: str) -> dict[str, Any]:
+        return {"end": f"2013-02-{day:02}T00:00:00+00:00", "version": version, "alerts": list(alerts),
+                "moved": {"drift": ["it moved"]}}  # fmt: skip
+
+    drift = "DriftDetected"
+    told = reasons_of(
+        [
+            window(1, "v1", drift),
+            window(2, "v1", drift),
+            window(3, "v1"),
+            window(4, "v1", drift),
+            window(5, "v2", drift),
+        ]
+    )
+    assert [one.end.day for one in told] == [1, 4, 5]
 
 
 def test_a_replay_whose_requests_failed_says_why() -> None:

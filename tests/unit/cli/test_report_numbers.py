@@ -24,6 +24,7 @@ def document(**metrics: dict[str, Any]) -> dict[str, Any]:
         "windows": {"closed": 0},
         "details": {},
         "online_steps": [],
+        "watching": {"reasons": [], "estimates": None, "rises": None},
         "failures": [],
         "requests": 1200,
         "payloads_stored": 1200,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from simulation.scripts import drift
-from simulation.world import DAY
+from simulation.world import DAY, SYSTEM
 
 from capstan.cli.running_parts import _counters
+from capstan.domain.batch_calendar import BatchOrder, BatchState, Stretch
 from capstan.domain.triggers import OperationAlert
 from capstan.domain.versions import VersionName
 from capstan.domain.watching import OnlineStanding, QuestionStanding
 from capstan.embedded.layout import StateDir
+from capstan.engine.records import system_state
+from capstan.ports.codec import to_json
+from capstan.ports.store import Kind
 
 
 def test_serving_system_without_a_supervisor(serving) -> None:
@@ -92,6 +97,30 @@ def test_online_metrics_are_told_by_version(serving) -> None:
     assert [(one["metric"], one["version"], one["value"]) for one in told] == [
         ("revenue", "v1", "12.3457"), ("revenue", "v2", ""),
     ]  # fmt: skip
+
+
+def test_watched_into_a_pipe_it_is_told_again_when_something_changed(serving, monkeypatch) -> None:
+    looks = iter(range(4))
+
+    def sleep(seconds: float) -> None:
+        look = next(looks, None)
+        if look is None:
+            raise KeyboardInterrupt
+        if look == 2:
+            now = serving.world.clock.now()
+            serving.world.monitoring.watched.append((VersionName("v1"), now))
+            serving.world.monitoring.questions = (
+                QuestionStanding("drift", 21, "TooFewRows", "84 of 1,000 rows", now, "drift"),
+            )
+            serving.world.settle()
+
+    # The module's own, as the world sleeps too.
+    monkeypatch.setattr("capstan.cli.verbs.status.time", SimpleNamespace(sleep=sleep))
+    lines = [json.loads(line) for line in serving.run("status", "--watch", "--json").stdout.splitlines()]
+    assert len(lines) == 2
+    assert lines[0]["watched"] != lines[1]["watched"]
+    looks = iter(range(2))
+    assert flat(serving.run("status", "--watch").output).count("84 of 1,000 rows") == 1
 
 
 def test_not_judged_is_told_and_never_looks_calm(serving) -> None:
@@ -187,3 +216,28 @@ def test_refused_requests_are_counted_apart_from_answered_ones(
     told = httpx.Response(200, json=stats, request=httpx.Request("GET", "http://collector/stats"))
     monkeypatch.setattr(httpx, "get", lambda *_, **__: told)
     assert _counters(state) == {"answered": 9, "refused": 13, "stored": 22, "lost": 0}
+
+
+def test_batches_by_the_calendar_tell_what_became_of_the_last_and_when_the_next_is_due(serving) -> None:
+    assert "batch" not in serving.run("status").output
+    record = serving.world.store.get(Kind.SYSTEM, SYSTEM)
+    batched = {
+        **record.spec,
+        "spec": {**record.spec["spec"], "batch": {"schedule": "0 3 * * *", "output": "p"}},
+    }
+    state = system_state(record)
+    assert state.champion is not None
+    stretch = Stretch(datetime(2026, 3, 1, 3, tzinfo=UTC), datetime(2026, 3, 2, 3, tzinfo=UTC))
+    begun = BatchState(begun=BatchOrder(stretch, state.champion, 3), failures=2, told="12 read")
+    status = {**record.status, "state": to_json(replace(state, batch=begun))}
+    serving.world.store.put(replace(record, spec=batched, status=status))
+    result = serving.run("status")
+    assert result.exit_code == 0, result.output
+    assert "schedule 0 3 * * *: next " in result.output
+    told = " ".join(result.output.split())
+    wanted = "in progress: rows of 2026-03-01 03:00Z to 2026-03-02 03:00Z by v1, failed 2 times so far"
+    assert wanted in told
+    assert "last: 12 read" in told
+    assert json.loads(serving.run("status", "--json").output)["batch"]["failures"] == 2
+    serving.state.journal.write_text(json.dumps({"position": "2013-02-03T05:00:00Z"}))
+    assert "schedule 0 3" not in serving.run("status").output, "a replay makes no batches"

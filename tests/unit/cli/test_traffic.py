@@ -82,15 +82,26 @@ def test_columns_of_the_file_that_the_champion_refuses_are_told_and_not_sent(
     assert "5 answered (v1 5)" in done.stdout
 
 
-def test_labels_are_those_of_the_table_by_new_ids(place: Place, desk: Desk) -> None:
+FEEDBACK = ("--rate", "50", "--for", "200ms", "--feedback", "--label-delay", "0s", "--json")
+
+
+def test_a_row_whose_label_the_table_leaves_empty_is_said_to_have_none(place: Place, desk: Desk) -> None:
+    """Blocks would wait for its label until the longest delay is over."""
     rows = place.table(HEADER + "001,500,UA,1\n002,600,UA,\n")
     with place.serving():
-        done = traffic(
-            place, rows, "--rate", "50", "--for", "200ms", "--feedback", "--label-delay", "0s", "--json"
-        )
-    assert json.loads(done.stdout)["labels"] == len(desk.labels) == 5
+        counted = json.loads(traffic(place, rows, *FEEDBACK).stdout)
+    assert (counted["labels"], counted["without_label"]) == (5, 5)
+    told = [(label.get("label"), label.get("noLabel")) for label in desk.labels]
+    assert sorted(told, key=str) == [*[(None, True)] * 5, *[(True, None)] * 5]
+
+
+def test_labels_are_those_of_the_table_by_new_ids(place: Place, desk: Desk) -> None:
+    rows = place.table(HEADER + "001,500,UA,1\n002,600,UA,1\n")
+    with place.serving():
+        done = traffic(place, rows, *FEEDBACK)
+    assert json.loads(done.stdout)["labels"] == len(desk.labels) == 10
     assert {label["label"] for label in desk.labels} == {True}
-    assert len({label["id"] for label in desk.labels} - {"001", "002"}) == 5
+    assert len({label["id"] for label in desk.labels} - {"001", "002"}) == 10
 
 
 def test_a_refused_row_fails_and_the_exit_code_says_so(place: Place, desk: Desk) -> None:

@@ -150,12 +150,17 @@ def test_behind_an_executor_the_executor_alone_logs_the_payloads(shadow: bool, a
     assert "CAPSTAN_COLLECTOR_URL" not in variables(found)
 
 
-def test_without_an_executor_the_service_logs_its_payloads_itself() -> None:
+@pytest.mark.parametrize(("shadow", "copies"), [(False, "0"), (True, "1")], ids=["live", "shadow"])
+def test_without_an_executor_the_service_logs_its_payloads_itself_and_knows_if_they_are_copies(
+    shadow: bool, copies: str
+) -> None:
     settings = SETTINGS.model_copy(update={"seldon_executor": False})
-    found = shared_predictor(toy_system(), NAMES, settings, V3, ARTIFACT, "t0", shadow=True)
+    found = shared_predictor(toy_system(), NAMES, settings, V3, ARTIFACT, "t0", shadow=shadow)
     assert "logger" not in found["graph"]
     assert "CAPSTAN_COLLECTOR_URL" in variables(found)
+    assert variables(found)["CAPSTAN_COPIES"] == copies
 
 
-def variables(predictor: Any) -> set[str]:
-    return {entry["name"] for entry in predictor["componentSpecs"][0]["spec"]["containers"][0]["env"]}
+def variables(predictor: Any) -> dict[str, str | None]:
+    entries = predictor["componentSpecs"][0]["spec"]["containers"][0]["env"]
+    return {entry["name"]: entry.get("value") for entry in entries}

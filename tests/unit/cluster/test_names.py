@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from ruamel.yaml import YAML
 from capstan.adapters.kubernetes.serving import Artifact
 from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.alerting import alerting, rule_key
+from capstan.cluster.objects.batch import batch_objects, batches
 from capstan.cluster.objects.model import model
 from capstan.cluster.objects.seldon import seldon
 from capstan.cluster.objects.training import run_objects
 from capstan.cluster.render import fixed_objects
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.wiring.traffic.istio import shared_predictor
+from capstan.domain.batch_calendar import BatchOrder, Stretch
 from capstan.domain.training import training_run_name
-from capstan.domain.versions import Digest, SystemName, VersionName
+from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.errors import InvalidSpecError
 from capstan.ports.kube import Object
 from capstan.spec import MLSystem, load, parse
@@ -56,15 +59,24 @@ DATA_KEY = r"(?!\.\.)[-._a-zA-Z0-9]{1,253}"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
-def named(name: str) -> MLSystem:
+BATCH = {"schedule": "0 3 * * *", "output": "nightly"}
+NIGHT = datetime(2026, 3, 1, 3, tzinfo=UTC)
+ORDER = BatchOrder(
+    Stretch(NIGHT, NIGHT.replace(day=2)),
+    ModelVersion(V999, ARTIFACT.digest, RunName("run"), "toy:0123", NIGHT),
+)
+
+
+def named(name: str, **more: object) -> MLSystem:
     document = load(EXAMPLE).model_dump(mode="json", by_alias=True, exclude_unset=True)
     document["metadata"]["name"] = name
+    document["spec"] |= more
     return parse(document, base_dir=EXAMPLE.parent)
 
 
 def objects_of(name: str) -> Iterator[Object]:
     """All that a system of this name consists of, Seldon's part included."""
-    system, owner = named(name), Owner(name, "uid-1")
+    system, batched, owner = named(name), named(name, batch=BATCH), Owner(name, "uid-1")
     names = SystemNames(NAMESPACE, SystemName(name), tokens_mark="0123abcd", keys_mark="0123abcd")
     run = training_run_name(SystemName(name), V999, 7)
     for settings in SETTINGS:
@@ -72,6 +84,8 @@ def objects_of(name: str) -> Iterator[Object]:
         yield from fixed_objects(system, names, settings, owner, {"internal": "a", "feedback": "b"}, keys)
         yield from alerting(system, names, settings, owner)
         yield from run_objects(system, names, settings, owner, run, {"request.json": "{}"})
+        yield from batches(batched, names, settings, owner)
+        yield from batch_objects(batched, names, settings, owner, ORDER, {"order.json": "{}"})
         yield from model(system, names, settings, owner, V999, ARTIFACT)
         for document in seldon(system, names, settings, owner, V999, ARTIFACT):
             yield from (document, *made_of(_stored(document)))

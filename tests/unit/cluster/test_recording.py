@@ -80,6 +80,27 @@ def test_an_edited_file_changes_the_config_map_and_restarts_nobody() -> None:
     assert of_kind("Deployment", "collector", other) != of_kind("Deployment", "collector")
 
 
+def test_a_webhooks_secret_is_mounted_and_may_be_missing() -> None:
+    def webhook(sender: str, key: str) -> dict[str, Any]:
+        return {"webhook": {"sender": sender, "secretFrom": {"secretKeyRef": {"name": "ci", "key": key}}}}
+
+    document = toy_system().model_dump(mode="json", by_alias=True, exclude_unset=True)
+    triggers = [webhook("airflow", "one"), {"all": {"of": [{"drift": {}}, webhook("etl", "two")]}}]
+    document["spec"]["retraining"] = {"triggers": triggers}
+    system = parse({"apiVersion": "capstan.dev/v1alpha1", "kind": "MLSystem", **document}, base_dir=Path())
+    objects = rendered(system)
+    spec = of_kind("Deployment", "collector", objects)["spec"]["template"]["spec"]
+    [volume] = [volume for volume in spec["volumes"] if volume["name"] == "secrets"]
+    items = [{"key": key, "path": f"ci/{key}"} for key in ("one", "two")]
+    assert volume["projected"]["sources"] == [{"secret": {"name": "ci", "items": items, "optional": True}}]
+    [mount] = [one for one in spec["containers"][0]["volumeMounts"] if one["name"] == "secrets"]
+    data = of_kind("ConfigMap", "record", objects)["data"]
+    collector = CollectorConfig.model_validate_json(data["collector.json"])
+    assert str(collector.secrets) == mount["mountPath"]
+    assert "kubectl create secret generic {name}" in collector.secrets_made_by
+    assert "secrets" not in json.dumps(of_kind("Deployment", "monitor", objects))
+
+
 @pytest.mark.parametrize("component", ["collector", "monitor"])
 def test_one_process_writes_and_only_its_own_death_restarts_it(component: str) -> None:
     deployment = of_kind("Deployment", component)

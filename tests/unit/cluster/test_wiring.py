@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from cluster.toy_versions import toy_system
 
+from capstan.adapters.kubernetes.batches import JobBatches
 from capstan.adapters.memory.kubernetes import MemoryKube
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource
 from capstan.cluster.wiring.systems import ClusterSystem, ClusterWiring
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
 from capstan.ports.kube import Object
+from capstan.spec.batch import Batch
 
 DOCUMENT = {"metadata": {"name": "toy", "namespace": "team", "uid": "uid-of-toy"}}
 STORAGE = "s3://capstan/artifacts?endpoint_override=object-storage.capstan-system.svc:9000&scheme=http"
@@ -137,3 +139,15 @@ def test_the_reading_token_is_of_a_key_of_its_own_and_only_where_there_is_one(ke
     # What the page derives with the key that it mounts.
     assert given == TokenSource(b"r" * 40).token("uid-of-toy", "reading")
     assert {name: value for name, value in tokens(read).items() if name != "reading"} == tokens(plain)
+
+
+def test_batches_by_the_calendar_have_a_volume_and_are_made_by_jobs() -> None:
+    batch = Batch(schedule="0 3 * * *", output="predictions")
+    system = toy_system()
+    batched = system.model_copy(update={"spec": system.spec.model_copy(update={"batch": batch})})
+    made = ClusterWiring(MemoryKube(), ClusterSettings(artifacts=STORAGE)).wire(
+        batched, copy.deepcopy(DOCUMENT)
+    )
+    claims = {one["metadata"]["name"] for one in made.documents() if one["kind"] == "PersistentVolumeClaim"}
+    assert "toy-predictions" in claims
+    assert isinstance(made.engine._observer.batches, JobBatches)

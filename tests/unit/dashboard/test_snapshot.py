@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from browser import flights
 
+from capstan.dashboard.budgets import Budget, prometheus_budgets
+from capstan.dashboard.fleet_numbers import FleetQuery, system_budgets
 from capstan.dashboard.numbers import PrometheusNumbers
 from capstan.dashboard.page import Page, Tone, VersionNumbers
+from capstan.dashboard.reason_panel import with_reasons
 from capstan.dashboard.rollout_panel import interval
-from capstan.dashboard.watch_panel import watch_shown
+from capstan.dashboard.watch_panel import MOST_WINDOWS, watch_shown
 from capstan.domain.training import RunPhase, RunStatus, StepProgress
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.verdicts.quality import Decide, QualityRule, judge_quality
@@ -350,6 +354,21 @@ def test_online_metrics_of_the_status_stand_in_the_watch_panel() -> None:
     )  # fmt: skip
 
 
+def test_hours_of_looks_do_not_push_out_the_windows_that_labels_judged() -> None:
+    begin = datetime(2013, 3, 1, tzinfo=UTC)
+    looks = [
+        {"end": (begin + timedelta(hours=hour)).isoformat(), "version": "v1", "features": {}}
+        for hour in range(400)
+    ]
+    for hour in range(0, 400, 168):
+        looks[hour]["quality"] = {"value": 0.7}
+    shown = watch_shown(looks, metric="rocAuc", every=None, features=[]).windows
+    assert len(shown) == MOST_WINDOWS + 3
+    assert [window.end for window in shown if window.quality is not None] == [
+        begin + timedelta(hours=hour) for hour in range(0, 400, 168)
+    ]
+
+
 def test_windows_are_ordered_and_broken_numbers_left_out() -> None:
     later = {
         "end": "2013-03-08T05:00:00+00:00",
@@ -439,3 +458,63 @@ def test_numbers_are_read_per_version_and_silent_versions_left_out() -> None:
     assert (first.p50_seconds, first.p99_seconds) == (0.003, 0.02)
     assert (second.version, second.errors_per_second, second.p99_seconds) == ("v2", 0.5, None)
     assert (first.refused_per_second, second.refused_per_second) == (30.0, 0.0)
+
+
+def test_an_alert_shows_what_the_window_that_raised_it_tells_and_an_older_one_its_own() -> None:
+    scene = flights.dropped()
+    page = scene.view().snapshot()
+    by_name = {alert.name: alert for alert in page.alerts}
+    why = by_name["QualityDropped"].why
+    assert why is not None
+    assert [bar.what for bar in why.bars] == ["carrier=EV", "temp up to -4.8", "all other rows"]
+    assert sum(bar.explained or 0.0 for bar in why.bars) == pytest.approx(1.0)
+    windows = scene._windows()
+    early = with_reasons([replace(by_name["DriftDetected"], fired_at=_end(windows[2]))], windows)[0].why
+    assert early is not None
+    assert early.end == _end(windows[2])
+    assert (
+        with_reasons([replace(by_name["DriftDetected"], fired_at=_end(windows[0]))], windows)[0].why is None
+    )
+
+
+def _end(window: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(window["end"])
+
+
+def test_budgets_are_those_of_the_file_and_what_nobody_counted_is_not_known() -> None:
+    page = flights.dropped().view().snapshot()
+    assert [(one.name, one.left, one.burn_rate) for one in page.budgets] == [
+        ("answered", 0.72, 0.4),
+        ("soon", -0.2, 3.1),
+        ("fast", None, None),
+    ]
+    assert flights.canary().view().snapshot().budgets == []
+
+
+def test_budgets_are_asked_of_prometheus_for_one_system_or_for_all_of_a_cluster() -> None:
+    asked = []
+
+    class Answers:
+        def instant(self, query: str) -> Sequence[Sample]:
+            asked.append(query)
+            if "slo" not in query:
+                return []
+            own = {"namespace": "ns", "system": "flights", "slo": "answered"}
+            return [Sample(own, 3.0 if "burn_rate" in query else 0.5)]
+
+    assert prometheus_budgets(Answers(), "flights")() == {"answered": Budget(0.5, 3.0)}
+    assert asked == [
+        'capstan:slo_budget_left:ratio{system="flights"}',
+        'capstan:slo_burn_rate:ratio{system="flights",window="1h"}',
+    ]
+    found = FleetQuery(Answers())()
+    assert system_budgets(lambda: found, ("ns", "flights"))() == {"answered": Budget(0.5, 3.0)}
+    assert system_budgets(lambda: found, ("ns", "other"))() == {}
+
+
+def test_windows_show_estimates_with_their_truth_and_what_the_detector_of_losses_says() -> None:
+    shown = flights.dropped().view().snapshot().watch.windows
+    assert [window.estimate.held for window in shown if window.estimate][-1] is None
+    concept = next(window.concept for window in reversed(shown) if window.concept)
+    assert (concept.detector, concept.is_rise, concept.reference) == ("PageHinkley", True, 0.56)
+    assert flights.canary().view().snapshot().watch.windows[0].estimate is None

@@ -107,7 +107,7 @@ def test_what_failed_is_told_once_with_what_to_mend(stuck: Stuck) -> None:
     assert stuck.events == ["stuck"]
 
 
-def test_each_step_of_the_first_training_is_told_once_when_it_begins_and_when_it_ends(stuck: Stuck) -> None:
+def test_each_step_of_a_training_is_told_once_when_it_begins_and_when_it_ends(stuck: Stuck) -> None:
     """Minutes passed without a line."""
     began = stuck.clock.now()
     steps = [StepProgress("fit", RunPhase.RUNNING, began)]
@@ -116,6 +116,8 @@ def test_each_step_of_the_first_training_is_told_once_when_it_begins_and_when_it
         def status(self, run: RunName) -> RunStatus:
             return RunStatus(RunPhase.RUNNING, steps=tuple(steps))
 
+    clock = iter(range(0, 100, 2))
+    stuck.live.seconds = lambda: float(next(clock))
     record = stuck.store.get(Kind.SYSTEM, SYSTEM)
     assert record is not None
     trigger = Trigger(TriggerKind.INITIAL, began, "the first model")
@@ -137,6 +139,15 @@ def test_each_step_of_the_first_training_is_told_once_when_it_begins_and_when_it
     ]
     assert look() == ["step fit: ok in 1 min 5 s 3 candidates", "step register: runs"]
     assert look() == []
+    # Those of a later training are told too, and nobody looks at them twice within two seconds.
+    stuck.live.is_serving = True
+    steps[-1] = StepProgress("register", RunPhase.SUCCEEDED, began, began + timedelta(seconds=3))
+    stuck.live.seconds = lambda: 12.5
+    assert look() == ["step register: ok in 3 s"]
+    steps.append(StepProgress("package", RunPhase.RUNNING, began))
+    assert look() == []
+    stuck.live.seconds = lambda: 14.5
+    assert look() == ["step package: runs"]
 
 
 def test_without_somebody_to_wait_for_the_run_ends(stuck: Stuck) -> None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from capstan.spec.guessing import ColumnProfile, TableProfile, guess
+from capstan.errors import InvalidSpecError
+from capstan.spec.guessing import ColumnProfile, TableProfile, Wishes, guess
 from capstan.verbs.describing import _readme
 
 ROWS = 1000
@@ -42,6 +43,17 @@ def test_labels_are_named_by_the_id_where_there_is_one() -> None:
     assert "request_id" not in text
 
 
+def test_an_infinite_number_cannot_be_kept_as_a_category() -> None:
+    odd = ColumnProfile("ratio", "Text", ROWS, distinct=900, counts={"1.5": 3}, infinite=(7, "inf"))
+    label = ColumnProfile("y", "Text", ROWS, distinct=2, counts={"CH": 653, "MM": 347})
+    table = TableProfile("t.csv", "csv", ROWS, (odd, ColumnProfile("a", "Number", ROWS, distinct=9), label))
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(
+        InvalidSpecError, match=r"--keep ratio: it holds numbers, but 'inf' in row 7.*keep it then"
+    ):
+        guess(table, "y", now=now, wishes=Wishes(kept=frozenset({"ratio"})))
+
+
 def test_which_of_two_words_is_true_is_said() -> None:
-    assert "`y` is true or false: MM is true." in readme({"CH": 653, "MM": 347})
-    assert "is true" not in readme({"no": 653, "yes": 347})
+    assert "write `y` as the table does, where MM is true." in readme({"CH": 653, "MM": 347})
+    assert "is true" not in readme({"0": 653, "1": 347})

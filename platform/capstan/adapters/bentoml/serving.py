@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from capstan.adapters.processes.children import ProcessPhase, ProcessSpec, ProcessSupervisor
+from capstan.adapters.processes.draining import is_drained
 from capstan.domain.versions import ModelVersion, Readiness, SystemName, VersionName
 from capstan.ports.packager import Packager
 from capstan.ports.serving import Endpoint
@@ -17,8 +16,6 @@ from capstan.ports.serving import Endpoint
 HOST = "127.0.0.1"
 GRACE_SECONDS = 12.0
 """Seconds of 5 for requests to end, and 5 for the payload log to be flushed."""
-DRAIN_SECONDS = 10.0
-"""Seconds for which a version's last payloads are waited for. A version that hangs hands nothing in."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _READINESS = {
     ProcessPhase.STARTING: Readiness.STARTING,
@@ -86,17 +83,7 @@ class BentoServing:
     def drain(self, name: VersionName) -> bool:
         """Wait until the collector has all payloads of the version; False if it can't be had now."""
         endpoint = self.endpoint(name)
-        if endpoint is None:
-            return False
-        try:
-            answer = httpx.post(
-                f"http://{endpoint.host}:{endpoint.port}/payloads/drain",
-                timeout=DRAIN_SECONDS,
-                trust_env=False,
-            )
-        except httpx.HTTPError:
-            return False
-        return answer.status_code == httpx.codes.OK
+        return endpoint is not None and is_drained(endpoint)
 
     def _spec(self, version: ModelVersion) -> ProcessSpec:
         options = self._options

@@ -18,6 +18,7 @@ import orjson
 
 from capstan.adapters.envoy import replies as envoy_replies
 from capstan.domain.assignment import joined, stretches
+from capstan.domain.payload_limits import LARGEST_CALL
 from capstan.domain.traffic import Arm, Interleaved, Mirror, TrafficSplit, Weight
 from capstan.domain.versions import VersionName
 from capstan.ports.combining import COMBINER, INSTRUCTION_HEADER, Instruction, instruction_of
@@ -34,6 +35,8 @@ ARM_PREFIX, ELSE, BY = "arm-", "-else-", "-by-"
 COLLECTOR_CLUSTER = "collector"
 POSTED = ("/feedback", "/events")
 """Paths of what clients post about requests; the collector answers them."""
+WEBHOOKS = "/webhooks"
+"""Above the paths of other systems' signed calls, one a sender; the collector answers them too."""
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
 BUFFER_FILTER = "envoy.filters.http.buffer"
 BUFFER = f"{EXTENSIONS}.filters.http.buffer.v3.Buffer"
@@ -210,6 +213,10 @@ def routes(
             table.append({"match": {"path": path}, "route": posted, **taken})
             posted = {**posted, "prefix_rewrite": path}
             table.append({"match": {"path": f"{path}/"}, "route": posted, **taken})
+        limit = {"@type": f"{BUFFER}PerRoute", "buffer": {"max_request_bytes": LARGEST_CALL}}
+        taken = {"typed_per_filter_config": {BUFFER_FILTER: limit}}
+        match = {"safe_regex": {"regex": f"{WEBHOOKS}/[^/?]+/?"}}
+        table.append({"match": match, "route": {"cluster": COLLECTOR_CLUSTER, "timeout": "15s"}, **taken})
     if split is None:
         no_version = envoy_replies.direct(503, envoy_replies.NO_VERSION)
         table.append({"match": {"prefix": "/"}, "direct_response": no_version})

@@ -9,11 +9,12 @@ from pathlib import Path
 from capstan.adapters.envoy import config as envoy_config
 from capstan.adapters.envoy.config import GatewaySettings, document
 from capstan.adapters.envoy.host import EnvoyHost
-from capstan.adapters.envoy.order import OrderedTraffic
+from capstan.adapters.envoy.order import OrderedTraffic, versions_of
 from capstan.adapters.envoy.server import EnvoyServer
 from capstan.adapters.envoy.stats import EnvoyCounters, PredictionCounts
 from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.domain.versions import VersionName
+from capstan.ports.serving import Endpoint
 
 
 class CountedGateway(OrderedTraffic):
@@ -26,10 +27,13 @@ class CountedGateway(OrderedTraffic):
         counters: Path,
         settings: GatewaySettings,
         *,
+        port_of: Callable[[VersionName], int] | None = None,
         ready_timeout_seconds: float = 15.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """`port_of`: where a version of this machine listens in this life; None: where it did in the last one."""
         super().__init__(settings, ready_timeout_seconds=ready_timeout_seconds, sleep=sleep)
+        self._port_of = port_of
         self._server = server
         self._host = host
         self._counters = EnvoyCounters(counters, host.ask, server.boot)
@@ -68,13 +72,29 @@ class CountedGateway(OrderedTraffic):
         return (self._host,)
 
     def _renew(self) -> None:
-        """Keep what is routed, with the routes and the collector of these settings."""
+        """Keep what is routed, with the routes and the collector of these settings.
+
+        Nothing is kept if a version listens elsewhere now: its port was taken, or its system's state was made anew.
+        The split would be obeyed, and no request answered.
+        """
         split = self.read_back()
         endpoints = {name: one for name, one in self.endpoints().items() if one is not None}
         fixed = envoy_config.clusters(None, {}, self.settings)
+        if self._have_moved(versions_of(split), endpoints):
+            self._set_routes(envoy_config.routes(None, self.settings))
+            self._set_clusters(fixed)
+            return
         names = {cluster["name"] for cluster in fixed}
         self._set_clusters([*fixed, *(c for c in self._live("clusters") if c["name"] not in names)])
         self._set_routes(envoy_config.routes(split, self.settings, endpoints))
+
+    def _have_moved(
+        self, versions: frozenset[VersionName], endpoints: Mapping[VersionName, Endpoint]
+    ) -> bool:
+        if self._port_of is None:
+            return False
+        ports = {name: one.port for name, one in endpoints.items()}
+        return any(ports.get(name) != self._port_of(name) for name in versions)
 
 
 class EnvoyGateway(CountedGateway):
@@ -89,6 +109,7 @@ class EnvoyGateway(CountedGateway):
         folder: Path,
         settings: GatewaySettings,
         *,
+        port_of: Callable[[VersionName], int] | None = None,
         ready_timeout_seconds: float = 15.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -98,6 +119,7 @@ class EnvoyGateway(CountedGateway):
             server.host,
             folder.resolve() / "counters.json",
             server.settings,
+            port_of=port_of,
             ready_timeout_seconds=ready_timeout_seconds,
             sleep=sleep,
         )

@@ -18,7 +18,7 @@ from capstan.adapters.envoy.config import ROUTES_NAME, ROUTES_TYPE, Json
 from capstan.adapters.envoy.host import Kind
 
 Rename: TypeAlias = Callable[[str], str]
-OWN_PATHS = frozenset({"predict", "feedback", "events", "v2"})
+OWN_PATHS = frozenset({"predict", "feedback", "events", "webhooks", "v2"})
 """First parts of paths that a system's own routes have; a system of such a name is asked by its host name alone."""
 EVERYBODY = "_all"
 """Name of the virtual host for any host name; no system can be called so."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from capstan.domain.payload_limits import LARGEST_CALL
+
 Json = dict[str, Any]
 
 NO_VERSION = "no version is ready yet"
 NO_ROUTE = (
     "is no route here; POST a row to /predict, tensors to /v2/models/NAME/infer, labels to /feedback, "
-    "events to /events"
+    "events to /events, signed calls to /webhooks/SENDER"
 )
 BELOW_V2 = "(/[^/?]+)?/v2/.*"
 """Paths of the V2 protocol: of one system, and below the name of one of several."""
@@ -29,8 +31,8 @@ def direct(status: int, text: str) -> Json:
 def local_replies(*, body_bytes: int, feedback_bytes: int, timeout_seconds: float) -> Json:
     """`local_reply_config` of the connection manager; the limits are named in what is refused by them."""
     too_large = (
-        f"is too large; at most {body_bytes} bytes go to a prediction, {feedback_bytes} to /feedback and /events: "
-        "send it in several requests"
+        f"is too large; at most {body_bytes} bytes go to a prediction, {feedback_bytes} to /feedback and /events, "
+        f"{LARGEST_CALL} to /webhooks: send it in several requests"
     )
     unanswered = ("UH", "UF", "UC", "UR", "UO", "LR")
     replies = [

@@ -21,6 +21,7 @@ from capstan.adapters.envoy.merging import Fragment
 from capstan.adapters.envoy.server import EnvoyServer
 from capstan.adapters.envoy.stats import PREDICTIONS
 from capstan.adapters.processes.children import ProcessSupervisor
+from capstan.domain.versions import VersionName
 from capstan.errors import UnavailableError
 from capstan.files import write_whole
 
@@ -183,16 +184,21 @@ class SharedGateway(CountedGateway):
         counters: Path,
         settings: GatewaySettings,
         *,
+        port_of: Callable[[VersionName], int] | None = None,
         ready_timeout_seconds: float = 15.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`counters`: the file where its predictions are added up; port and host are those of the Envoy."""
+        """`counters`: the file where its predictions are added up; port and host are those of the Envoy.
+
+        `port_of`: as of CountedGateway.
+        """
         own = envoy.settings
         super().__init__(
             envoy,
             EnvoyShare(envoy, system),
             counters,
             replace(settings, port=own.port, host=own.host, admin_port=own.admin_port),
+            port_of=port_of,
             ready_timeout_seconds=ready_timeout_seconds,
             sleep=sleep,
         )

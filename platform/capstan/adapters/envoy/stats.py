@@ -20,7 +20,7 @@ PREDICTIONS = "vhost.capstan.vcluster.predictions.upstream_rq_"
 EXPORTED = (
     r"^(cluster\.[^.]+\.(upstream_rq_completed|upstream_rq_retry|upstream_rq_[1-5]xx|upstream_rq_timeout"
     r"|upstream_rq_per_try_timeout|upstream_rq_rx_reset|upstream_cx_connect_fail|membership_healthy)"
-    r"|vhost\.capstan\.vcluster\.predictions\.upstream_rq_[1-5]xx"
+    r"|vhost\.[^.]+\.vcluster\.[^.]+\.upstream_rq_([1-5]xx|completed|time)"
     r"|http\.gateway\.downstream_rq_(total|active|[1-5]xx))$"
 )
 """Value of `filter` in `/stats/prometheus`: the metrics that Prometheus is given."""

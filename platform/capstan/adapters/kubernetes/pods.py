@@ -55,15 +55,12 @@ def is_held_up(pod: Object) -> bool:
 
 
 def last_message(pod: Object) -> str:
-    """The termination message of its container; empty while it runs."""
-    return next(
-        (
-            str(state["terminated"].get("message") or "")
-            for state in _states(pod, "state")
-            if state.get("terminated")
-        ),
-        "",
-    )
+    """The termination message of its container, or of the init container that failed; empty while it runs.
+
+    An init container that went well has ended too, and mostly without a word.
+    """
+    found = ((state.get("terminated") or {}).get("message") for state in _states(pod, "state"))
+    return next((str(message) for message in found if message), "")
 
 
 def newest(pods: Sequence[Object]) -> Object | None:

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from capstan.domain.batch_calendar import BatchOrder, BatchStatus
 from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.traffic import TrafficSplit
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
-from capstan.domain.triggers import Alert, OperationAlert
+from capstan.domain.triggers import Alert, OperationAlert, Webhooks
 from capstan.domain.verdicts.evidence import ArmsEvidence, OperationEvidence, PairedEvidence, QueryEvidence
 from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import ModelVersion, Readiness, RunName, SystemName, VersionName
@@ -352,6 +353,48 @@ class MemoryPipelines:
             self._results[run] = RunStatus(RunPhase.CANCELLED)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a try of a batch will come to."""
+
+    status: BatchStatus
+    takes: timedelta = timedelta(0)
+    """Wall time."""
+
+
+class MemoryBatches:
+    """Tries that end as arranged by `plan(order)`."""
+
+    def __init__(self, clock: Clock, plan: Callable[[BatchOrder], Batch]) -> None:
+        self.faults = Faults("batches")
+        self.plan = plan
+        self.started: list[BatchOrder] = []
+        """Every try that was really begun, in order."""
+        self._clock = clock
+        self._since: dict[str, tuple[datetime, Batch]] = {}
+        self._stopped: set[str] = set()
+
+    def start(self, order: BatchOrder) -> None:
+        self.faults.meet("start")
+        if order.key not in self._since:
+            self.started.append(order)
+            self._since[order.key] = (self._clock.wall(), self.plan(order))
+
+    def status(self, order: BatchOrder) -> BatchStatus:
+        self.faults.meet("status")
+        if order.key not in self._since:
+            return BatchStatus(RunPhase.ABSENT)
+        if order.key in self._stopped:
+            return BatchStatus(RunPhase.CANCELLED, "it was ended")
+        since, batch = self._since[order.key]
+        return batch.status if self._clock.wall() - since >= batch.takes else BatchStatus(RunPhase.RUNNING)
+
+    def stop(self, order: BatchOrder) -> None:
+        self.faults.meet("stop")
+        if self.status(order).phase is RunPhase.RUNNING:
+            self._stopped.add(order.key)
+
+
 @dataclass
 class MemoryEvidence:
     """Answers from functions of (champion, challenger, metric, since, as_of) and of (need, since, as_of)."""
@@ -363,7 +406,12 @@ class MemoryEvidence:
     )
     counted: Callable[[datetime, datetime], int] = lambda _since, _as_of: 0
     """New labels, of (since, as_of)."""
+    called: Webhooks = field(default_factory=Webhooks)
     faults: Faults = field(default_factory=lambda: Faults("collector"))
+
+    def webhooks(self) -> Webhooks:
+        self.faults.meet("webhooks")
+        return self.called
 
     def labelled(self, *, since: datetime, as_of: datetime) -> int:
         self.faults.meet("labelled")

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from capstan.adapters.mlflow import new_database
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.errors import ConflictError, NotFoundError, UnavailableError
 from capstan.outages import in_words
@@ -210,6 +211,7 @@ class MlflowRegistry:
                     os.environ.setdefault(name, value)
                 from mlflow.tracking.client import MlflowClient
 
+                new_database.make(self.tracking_uri)
                 self._client_ = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
             return self._client_
 

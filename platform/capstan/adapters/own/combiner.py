@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import httpx
-
+from capstan.adapters.processes.draining import is_drained
 from capstan.ports.serving import Endpoint
-
-DRAIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,4 @@ class CombinerClient:
 
     def drain(self) -> bool:
         """Wait until the collector has all of its payloads; False if that can't be had now."""
-        try:
-            answer = httpx.post(f"{self.address}/payloads/drain", timeout=DRAIN_SECONDS, trust_env=False)
-        except httpx.HTTPError:
-            return False
-        return answer.status_code == httpx.codes.OK
+        return is_drained(self.endpoint)

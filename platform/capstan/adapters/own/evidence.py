@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from capstan.domain.comparison import PredictionComparison
 from capstan.domain.steps.questions import Arms, Interleaving
+from capstan.domain.triggers import Webhooks
 from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import VersionName
@@ -19,6 +20,7 @@ from capstan.recording.new_labels import count_labels
 from capstan.recording.pairing import Pairing
 from capstan.recording.reading import PayloadReader
 from capstan.recording.served import Served, served_with_labels
+from capstan.recording.webhooks import read_webhooks
 from capstan.spec import MLSystem
 from capstan.tasks import task_of
 
@@ -28,6 +30,7 @@ class ParquetEvidence:
 
     def __init__(self, folder: Path, system: MLSystem, *, held: HeldRows | None = None) -> None:
         """`folder` holds `payloads/` and `labels/`; with `held`, payloads and labels are those instead."""
+        self._folder = folder
         self._reader = PayloadReader(folder, held=held)
         self._pairing = Pairing.of(system, self._reader)
         self._arms = ArmReading.of(system, self._reader)
@@ -54,6 +57,10 @@ class ParquetEvidence:
     def labelled(self, *, since: datetime, as_of: datetime) -> int:
         """Cases whose label became known in (since, as_of]; raises UnavailableError."""
         return count_labels(self._reader, since=since, as_of=as_of)
+
+    def webhooks(self) -> Webhooks:
+        """Signed calls of other systems, and who cannot be let in; raises UnavailableError."""
+        return read_webhooks(self._folder)
 
     def interleaved(
         self,

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from capstan.adapters.own.collector import problem_of, understood
 from capstan.domain.comparison import PredictionComparison
 from capstan.domain.steps.questions import Arms, Interleaving
+from capstan.domain.triggers import Webhooks
 from capstan.domain.verdicts.evidence import ArmsEvidence, PairedEvidence
 from capstan.domain.verdicts.preference import PreferenceEvidence
 from capstan.domain.versions import Digest, VersionName
@@ -165,6 +166,10 @@ class HttpMonitor:
     def labelled(self, *, since: datetime, as_of: datetime) -> int:
         """Cases whose label became known in (since, as_of]; raises UnavailableError."""
         return self._told(int, "/evidence/labelled", _span(since, as_of))
+
+    def webhooks(self) -> Webhooks:
+        """Signed calls of other systems, and who cannot be let in; raises UnavailableError."""
+        return self._told(Webhooks, "/evidence/webhooks", {})
 
     def interleaved(
         self,

@@ -35,7 +35,8 @@ class StepServer:
     def start(self, environment: Mapping[str, str]) -> None:
         """Start it with these variables beside those of this process; it ends with `close`, or with this process."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "capstan_pipelines.warm", str(self.path)],
+            # Where all trainings are kept nobody asks, and its imports cost more than a month of a backtest.
+            [sys.executable, "-m", "capstan_pipelines.warm", str(self.path), "--at-first"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             # Ctrl-C reaches the whole terminal: a training that it ended would be told as one that failed.
@@ -48,9 +49,17 @@ class StepServer:
         with (folder / "run.log").open("ab") as log, socket.socket(socket.AF_UNIX) as connection:
             self._connect(connection)
             request = json.dumps({"step": STEP, "arguments": [str(folder)]}).encode()
-            socket.send_fds(connection, [request], [log.fileno(), log.fileno()])
-            connection.shutdown(socket.SHUT_WR)
-            if connection.recv(1) != b"1":
+            try:
+                socket.send_fds(connection, [request], [log.fileno(), log.fileno()])
+                connection.shutdown(socket.SHUT_WR)
+                answer = connection.recv(1)
+            except OSError as error:
+                # It imports when it is first asked; an import that fails ends it before it takes the training.
+                raise CapstanError(
+                    f"no training can start: the process that runs the steps ended before it took the one in {folder}: "
+                    f"{error.strerror}; what it printed above says why"
+                ) from error
+            if answer != b"1":
                 raise CapstanError(f"the training in {folder} ended without a result; its log is {log.name}")
 
     def close(self) -> None:

@@ -177,6 +177,14 @@ class ProcessSupervisor:
                     child.lock.release()
         return events
 
+    def tick_one(self, name: str) -> None:
+        """Notice whether it has died, and tell nobody; for a process whose end is told by whoever started it."""
+        with self._lock:
+            child = self._children.get(name)
+        if child is not None:
+            with child.lock:
+                self._tick(child)
+
     def wait_healthy(self, name: str, timeout_seconds: float = 60.0) -> ProcessStatus:
         """Tick until it answers its health check; raises UnavailableError with the log's tail if it will not."""
         deadline = self._monotonic() + timeout_seconds

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capstan.errors import CapstanError, MissingToolError
-from capstan.files import write_error
+from capstan.files import cache_home, write_error
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,21 @@ TOOLS: Mapping[str, Tool] = {
     ),
 }
 
+TEST_TOOLS: Mapping[str, Tool] = {
+    "promtool": Tool(
+        "promtool",
+        ("promtool",),
+        "prometheus",
+        r"^promtool, version (\S+)",
+        f"macOS: brew install prometheus; others: the archive of {RELEASES}/prometheus/releases on PATH",
+    ),
+}
+"""Programs that only tests run."""
+
 
 def cache_dir() -> Path:
     """Where programs are kept that were taken out of packages; CAPSTAN_TOOLS moves it."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("CAPSTAN_TOOLS") or Path(home) / "capstan" / "tools")
+    return Path(os.environ.get("CAPSTAN_TOOLS") or cache_home() / "tools")
 
 
 def find(name: str, *, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -73,7 +83,7 @@ def find(name: str, *, say: Callable[[str], None] = lambda _: None) -> Path:
 
     Raises MissingToolError naming what was tried and the ways for this platform.
     """
-    tool = TOOLS[name]
+    tool = {**TOOLS, **TEST_TOOLS}[name]
     tried = []
     for place, path in _candidates(tool):
         if path is not None and path.exists():

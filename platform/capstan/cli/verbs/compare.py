@@ -10,8 +10,9 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
-from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.cli.place import Context, Namespace, place_of
 from capstan.cli.stored_system import System, open_system, replayed_to
+from capstan.cluster.places import Cluster
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:

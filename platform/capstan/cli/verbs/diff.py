@@ -10,10 +10,11 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
-from capstan.cli.place import OPERATOR_NAMESPACE, Cluster, Context, Machine, Namespace, place_of
+from capstan.cli.place import Context, Machine, Namespace, place_of
 from capstan.cli.remote_page import Account, PageNamespace
 from capstan.cli.stored_system import SystemOption
 from capstan.cli.tables_shown import aligned
+from capstan.cluster.places import OPERATOR_NAMESPACE, Cluster
 from capstan.errors import CapstanError, NotFoundError
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from capstan.cli.console import (
     print_json,
 )
 from capstan.cli.diagnosis import Health, Row
-from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.cli.place import Context, Namespace, place_of
+from capstan.cluster.places import Cluster
 from capstan.errors import MissingToolError
 
 if TYPE_CHECKING:

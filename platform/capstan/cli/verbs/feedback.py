@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from capstan.cli.app import App
-from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, out, print_json
+from capstan.cli.console import DEFAULT_STATE, File, Json, State, counted, err, honest_errors, out, print_json
 from capstan.cli.place import Context, Namespace, folder_of
 from capstan.cli.remote_gateway import TokenFile, Url, feedback_token, gateway_address
 
@@ -61,7 +61,7 @@ def feedback(
         tally = Tally()
         with _collector(system, state, context, namespace, url, token_file) as collector:
             hand_in(
-                label_entries(system, rows, tally),
+                counted(label_entries(system, rows, tally), "rows", shown=not json),
                 tally,
                 lambda part: collector.match_labels(part, system=system.metadata.name),
             )

@@ -12,7 +12,8 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
-from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.cli.place import Context, Namespace, place_of
+from capstan.cluster.places import Cluster
 from capstan.errors import NotFoundError
 
 app = App()

@@ -11,8 +11,9 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, print_json
-from capstan.cli.place import Cluster, Context, Machine, Namespace, cluster_of, place_of
+from capstan.cli.place import Context, Machine, Namespace, place_of
 from capstan.cli.tables_shown import aligned
+from capstan.cluster.places import Cluster, cluster_of
 from capstan.errors import CapstanError, NotAllowedError
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Listed:
     name: str
     """Empty where the folder could not be read."""
     phase: str | None
-    """None: it was trained and never brought up, or, in a cluster, no operator has looked at it."""
+    """Where nothing runs, that of the last look. None: it was trained and never brought up, or, in a cluster, no
+    operator has looked at it."""
     champion: str | None
     running: int | None
     """Process id of its supervisor; None: nothing runs, or it is in a cluster."""
@@ -169,5 +171,6 @@ def _cells(one: Listed) -> tuple[str, ...]:
     unseen = "not looked at" if one.namespace else "only trained"
     runs = "operator" if one.namespace and one.phase else str(one.running or "-")
     where = f"{one.namespace} of {one.context}" if one.namespace else str(one.state)
-    phase = "unreadable" if one.problem else one.phase or unseen
+    is_stopped = one.phase is not None and one.running is None and one.namespace is None
+    phase = "unreadable" if one.problem else "stopped" if is_stopped else one.phase or unseen
     return (one.name or "?", phase, one.champion or "-", runs, one.gateway or "-", one.page or "-", where)

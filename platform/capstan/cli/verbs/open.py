@@ -9,7 +9,8 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, out, print_json
-from capstan.cli.place import OPERATOR_NAMESPACE, Context, Namespace, cluster_of
+from capstan.cli.place import Context, Namespace
+from capstan.cluster.places import OPERATOR_NAMESPACE, cluster_of
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def open_page(
             address = _of_this_machine(state.resolve())
             _show(address, browser, json)
             return
-        from capstan.cli.page_tunnel import end_as_by_ctrl_c, tunnel
         from capstan.cli.remote_page import PORT, SERVICE, page_token
+        from capstan.cluster.tunnel import end_as_by_ctrl_c, tunnel
 
         end_as_by_ctrl_c()
         place = cluster_of(context, namespace)

@@ -31,6 +31,8 @@ Note = Annotated[str, typer.Option(help="Why; the story keeps it with your name.
 
 LOOK_SECONDS = 0.2
 CLUSTER_LOOK_SECONDS = 1.0
+TELLS_SECONDS = 5.0
+"""Seconds within which the story tells of an order that is done."""
 _WORK = frozenset({"promote", "rollback", "abort"})
 """Followed only when the rollout or run that they begin or end is over."""
 
@@ -213,19 +215,20 @@ def _follow(
     """Tell the story until the loop has done what was asked; returns whether it has."""
     told: list[Event] = []
     deadline = time.monotonic() + timeout
+    untold: float | None = None
     while True:
         now = stored.again()
-        # Read after the record: what the record says was done has been told.
         for number, event in stored.events(after=after):
             after = number
             told.append(event)
             narrator.tell(event)
-        if (
-            now is None
-            or _is_done(now, command)
-            or any(event.reason == Reason.COMMAND_IGNORED for event in told)
-        ):
+        if now is None or any(event.reason == Reason.COMMAND_IGNORED for event in told):
             return True, told
+        if _is_done(now, command):
+            # The loop stores what it has done before its story tells of it.
+            untold = untold or time.monotonic() + TELLS_SECONDS
+            if told or time.monotonic() > untold:
+                return True, told
         # An operator that ends is followed by another; a supervisor is not.
         is_over = isinstance(stored.place, Machine) and stored.place.runner() is None
         if time.monotonic() > deadline or is_over:

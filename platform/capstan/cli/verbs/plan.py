@@ -11,8 +11,9 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.changes_shown import lines_of
 from capstan.cli.console import DEFAULT_STATE, File, Json, State, honest_errors, out, print_json
-from capstan.cli.place import Cluster, Context, Namespace, place_for
+from capstan.cli.place import Context, Namespace, place_for
 from capstan.cli.stored_system import open_system
+from capstan.cluster.places import Cluster
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:

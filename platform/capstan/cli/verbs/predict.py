@@ -1,4 +1,4 @@
-"""`capstan predict`: answers for the rows of a table, through the gateway or from a model folder."""
+"""`capstan predict`: answers for the rows of a table or of the file's own sources, by a gateway or a model folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import typer
 
 from capstan.cli.answers_written import Writer, to_file, to_terminal
 from capstan.cli.app import App
-from capstan.cli.console import DEFAULT_STATE, File, Json, State, err, honest_errors, print_json
+from capstan.cli.console import DEFAULT_STATE, File, Json, State, counted, err, honest_errors, print_json
 from capstan.cli.place import Context, Namespace, folder_of
 from capstan.cli.remote_gateway import Url, gateway_address
-from capstan.errors import InvalidDataError, NotFoundError
+from capstan.errors import InvalidDataError, InvalidSpecError, Mistake, NotFoundError
 
 if TYPE_CHECKING:
     from capstan.embedded.asking import RefusedRow, Told
@@ -34,7 +34,10 @@ MOST_TOLD = 100
 """Refused rows that are told one by one."""
 
 
-@app.command(epilog="Example: capstan predict system.yaml customers.csv --out answers.csv")
+@app.command(
+    epilog="Example: capstan predict system.yaml customers.csv --out answers.csv; as a batch: "
+    "capstan predict system.yaml --from 2013-02-01 --to 2013-03-01 --output february"
+)
 def predict(
     file: File,
     rows: Annotated[
@@ -58,23 +61,68 @@ def predict(
         Path | None,
         typer.Option("--out", help="Write the answers to this .csv or .jsonl file.", show_default=False),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Batch: rows of the file's own sources from this day or moment on."),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Batch: rows before this day or moment, as known by then.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Batch: folder of its Parquet files; default: one in the state directory."),
+    ] = None,
+    batch_input: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            help="Batch: rows of this table of the file, or of this file or folder, instead of the training's.",
+            show_default=False,
+        ),
+    ] = None,
     state: State = DEFAULT_STATE,
     context: Context = None,
     namespace: Namespace = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Predict rows through the gateway of the running system, or offline by a version's verified model.
+    """Predict rows by the running system, offline by a version's verified model, or the file's own rows as a batch.
 
     With --context the gateway of that cluster is asked, through a port that kubectl forwards while the command runs.
     With --url a gateway at any address is asked.
 
     Answers are printed as CSV, with --json as JSON lines; the last line is the summary. Refused rows are told with row
     and field, and the exit code is 3. Requests through the gateway are logged and watched like those of any client.
+
+    With --from, --to, --output or --input the rows of the file's own sources are predicted by the champion, or by
+    --version: a Parquet file for each day, and manifest.json. The same command again goes on where it was stopped,
+    keeps files that still hold, and makes anew those whose rows or version have changed.
     """
     with honest_errors(json), ExitStack() as stack:
+        if any(option is not None for option in (start, end, output, batch_input)):
+            _require_batch(rows=rows, row=row, to=to, context=context, url=url)
+            from capstan.cli.batch_shown import run_batch
+            from capstan.spec import load
+
+            system = load(file)
+            refused = run_batch(
+                system,
+                folder_of(system, state),
+                version=version,
+                start=start,
+                end=end,
+                output=output,
+                given=batch_input,
+                json=json,
+            )
+            if refused:
+                raise typer.Exit(REFUSED)
+            return
         if (rows is None) == (row is None):
-            raise InvalidDataError("predict: give either a table of rows, - for stdin, or --row '{...}'")
+            raise InvalidDataError(
+                "predict: give either a table of rows, - for stdin, --row '{...}', or --from and --to for the file's "
+                "own rows"
+            )
         from capstan.spec import load
 
         system = load(file)
@@ -93,9 +141,28 @@ def predict(
         place = stack.enter_context(asked.asking)
         writer = stack.enter_context(to_terminal(json=json) if to is None else to_file(to))
         tally = _Tally(writer, asked.manifest.keys.get("id"), json=json)
-        for told in place.ask(given):
+        # Without a file the answers themselves are what moves.
+        for told in counted(place.ask(given), "rows", shown=to is not None and not json):
             tally.take(told)
     tally.tell_all(to)
+
+
+def _require_batch(**others: object) -> None:
+    """Raises InvalidSpecError for options that no batch has."""
+    options = {
+        "rows": ("ROWS", "a batch reads the file's own sources; drop it, or --from, --to and --output"),
+        "row": ("--row", "a batch reads the file's own sources; drop it, or --from, --to and --output"),
+        "to": ("--out", "a batch is written as Parquet; name its folder with --output"),
+        "context": ("--context", "a batch is predicted on this machine; drop it (or CAPSTAN_CONTEXT)"),
+        "url": ("--url", "a batch is predicted on this machine, not through a gateway; drop it"),
+    }
+    mistakes = [
+        Mistake(option, f"{others[name]}: {rule}")
+        for name, (option, rule) in options.items()
+        if others[name] is not None
+    ]
+    if mistakes:
+        raise InvalidSpecError(mistakes)
 
 
 class _Tally:

@@ -8,8 +8,9 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import File, Json, Narrator, honest_errors, print_json
-from capstan.cli.place import Context, Namespace, cluster_of
+from capstan.cli.place import Context, Namespace
 from capstan.cli.verbs.render import Settings
+from capstan.cluster.places import cluster_of
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:

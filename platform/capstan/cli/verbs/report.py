@@ -16,9 +16,11 @@ from rich.table import Table
 from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.online_shown import print_online
-from capstan.cli.place import Cluster, Context, Namespace, place_of
+from capstan.cli.place import Context, Namespace, place_of
 from capstan.cli.stored_system import StoredSystem, open_system
 from capstan.cli.tables_shown import print_tables
+from capstan.cli.watching_shown import print_watching
+from capstan.cluster.places import Cluster
 
 app = App()
 
@@ -113,6 +115,7 @@ def print_report(document: Mapping[str, Any], folder: Path | None = None) -> Non
     for note in document["details"].get("notes", ()):
         out.print(escape(note), soft_wrap=True)
     print_online(document["online_steps"], folder)
+    print_watching(document["watching"])
     out.print(
         f"{document['requests']:,} requests, {document['failed_requests']:,} failed; "
         f"{document['payloads_stored']:,} payloads stored, {document['payloads_lost']:,} lost, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +18,7 @@ from capstan.domain.step_news import lasted
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from capstan.monitoring.causes.told import Why
     from capstan.ports.store import Record
     from capstan.verbs.trainings import Run
 
@@ -42,14 +45,26 @@ def runs(
         if isinstance(place, Machine) and system is not None:
             place = place.of(system)
         with place.store() as store:
-            _show(runs_of(store, system, lambda record: _folder(place, record)), run, json)
+            _show(place, runs_of(store, system, lambda record: _folder(place, record)), run, json)
 
 
 def _folder(place: Place, record: Record) -> Path | None:
     return place.state.runs(record.system) / record.name if isinstance(place, Machine) else None
 
 
-def _show(found: list[Run], run: str | None, json: bool) -> None:
+def _reasons(place: Place, run: Run) -> list[Why]:
+    """Why the alerts fired that asked for the run; none where none did, or where the monitor does not answer."""
+    if not run.request.trigger.alerts:
+        return []
+    from capstan.cli.told_windows import told_windows
+    from capstan.errors import CapstanError
+
+    with suppress(CapstanError):
+        return run.reasons(told_windows(place, run.request.system))
+    return []
+
+
+def _show(place: Place, found: list[Run], run: str | None, json: bool) -> None:
     from capstan.verbs.trainings import chosen
 
     if run is None:
@@ -59,18 +74,21 @@ def _show(found: list[Run], run: str | None, json: bool) -> None:
             _table(found)
         return
     one = chosen(found, run)
+    why = _reasons(place, one)
     if json:
-        print_json(one.document())
+        print_json({**one.document(), "why": [asdict(reason) for reason in why]})
     else:
-        _print(one)
+        _print(one, why)
 
 
-def _print(run: Run) -> None:
+def _print(run: Run, why: list[Why]) -> None:
     from rich.markup import escape
 
     row = run.row()
     out.print(f"[bold]{run.request.run}[/bold] {row['phase']}", soft_wrap=True)
     out.print(f"{row['trigger']} as of {local(row['as_of'])}: {escape(row['reason'])}", soft_wrap=True)
+    for reason in why:
+        out.print(f"why {reason.alert}: {escape(' '.join(reason.sentences))}", soft_wrap=True)
     out.print(f"against {row['against'] or 'nobody'}; version {row['version'] or 'none'}")
     if run.status:
         print_status(run.status)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from capstan.cli.app import App
-from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
+from capstan.cli.console import (
+    DEFAULT_STATE,
+    Json,
+    State,
+    honest_errors,
+    local,
+    out,
+    print_json,
+    print_json_line,
+)
 from capstan.cli.place import Context, Namespace, Place, place_of
 from capstan.cli.running_parts import running_parts
 from capstan.cli.stored_system import StoredSystem, System, open_system
@@ -33,7 +43,13 @@ def status(
     state: State = DEFAULT_STATE,
     context: Context = None,
     namespace: Namespace = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Show it again every two seconds; into a file or a pipe, and with --json a line each, what changed.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show phase, versions, rollout, training, alerts and processes; also when nothing runs."""
@@ -47,20 +63,29 @@ def status(
             else:
                 out.print(shown(seen))
             return
-        _watch(place, system)
+        _watch(place, system, json=json)
 
 
-def _watch(place: Place, system: str | None) -> None:
+def _watch(place: Place, system: str | None, *, json: bool) -> None:
+    """In a terminal in place; into a file or a pipe, and as JSON lines, whenever something has changed."""
     from rich.live import Live
 
-    with Live(console=out, auto_refresh=False) as live:
-        try:
-            while True:
-                with open_system(place, system) as stored:
-                    live.update(shown(look(stored)), refresh=True)
-                time.sleep(WATCH_SECONDS)
-        except KeyboardInterrupt:
-            return
+    is_in_place = out.is_terminal and not json
+    last: SystemStatus | None = None
+    in_place = Live(console=out, auto_refresh=False) if is_in_place else nullcontext()
+    with suppress(KeyboardInterrupt), in_place as live:
+        while True:
+            with open_system(place, system) as stored:
+                seen = look(stored)
+            if live is not None:
+                live.update(shown(seen), refresh=True)
+            elif last is None or replace(seen, clock=last.clock) != last:
+                last = seen
+                if json:
+                    print_json_line(asdict(seen))
+                else:
+                    out.print(shown(seen))
+            time.sleep(WATCH_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -116,9 +141,13 @@ class SystemStatus:
     """What users did after answers: each online metric of each version that answered lately."""
     waiting_commands: list[str]
     conditions: list[dict[str, Any]]
+    batch: dict[str, Any] | None
+    """How far batches by the calendar are, and when the next is due; None: the file asks for none."""
     processes: list[dict[str, Any]]
     counters: dict[str, int] | None
     """None: nothing runs, or the collector does not answer."""
+    budgets: dict[str, float] = field(default_factory=dict)
+    """Share of what may fail that each promise has left; below 0 it is overdrawn."""
     latest: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -152,8 +181,10 @@ def look(stored: StoredSystem) -> SystemStatus:
         estimated=str(status.get("estimatedQuality") or ""),
         waiting_commands=[str(command.verb) for command in state.commands],
         conditions=list(status.get("conditions", ())),
+        batch=_batch(stored, now, is_replay=seen.replayed_to is not None),
         processes=seen.processes,
         counters=seen.counters,
+        budgets=seen.budgets,
         latest=[
             {"at": event.at, "reason": event.reason, "message": event.message}
             for _, event in events[-_LATEST_EVENTS:]
@@ -275,6 +306,42 @@ def _retraining(stored: StoredSystem, state: SystemState, now: datetime) -> dict
     }
 
 
+def _batch(stored: StoredSystem, now: datetime, *, is_replay: bool) -> dict[str, Any] | None:
+    """How far batches are; None: the file asks for none, or it is a replay, which makes none."""
+    from capstan.engine.policies import policy_of
+
+    calendar = policy_of(stored.record).batches
+    if calendar is None or is_replay:
+        return None
+    state = stored.system_state.batch
+    begun = state.begun
+    return {
+        "schedule": calendar.cron,
+        "next": calendar.next(now),
+        "done_to": state.done_to,
+        "begun": None
+        if begun is None
+        else {"from": begun.stretch.start, "to": begun.stretch.end, "version": begun.version.name},
+        "failures": state.failures,
+        "again_at": state.again_at,
+        "told": state.told,
+    }
+
+
+def _batch_lines(batch: Mapping[str, Any]) -> list[str]:
+    due = f"next {local(batch['next'])}" if batch["next"] is not None else "never due again"
+    begun, lines = batch["begun"], [f"schedule {batch['schedule']}: {due}"]
+    if begun is not None:
+        tries = f", failed {batch['failures']} times so far" if batch["failures"] else ""
+        again = (
+            f", again {local(batch['again_at'])}"
+            if batch["again_at"] is not None
+            else f" by {begun['version']}"
+        )
+        lines.append(f"in progress: rows of {local(begun['from'])} to {local(begun['to'])}{again}{tries}")
+    return [*lines, f"last: {batch['told']}"] if batch["told"] else lines
+
+
 def _alerts(events: list[Any]) -> list[dict[str, Any]]:
     from capstan.dashboard.story_lines import alerts_shown
 
@@ -373,12 +440,17 @@ def shown(seen: SystemStatus) -> RenderableType:
         table.add_row("estimated", escape(seen.estimated))
     for index, online in enumerate(seen.online):
         table.add_row("" if index else "online", escape(_online_in_words(online)))
+    for index, line in enumerate(_batch_lines(seen.batch) if seen.batch is not None else ()):
+        table.add_row("" if index else "batch", escape(line))
     if seen.waiting_commands:
         table.add_row("commands", f"not yet followed: {', '.join(seen.waiting_commands)}")
     if seen.processes:
         table.add_row(
             "processes", ", ".join(f"{p['name']} {p.get('pid') or p['state']}" for p in seen.processes)
         )
+    if seen.budgets:
+        left = ", ".join(f"{name} {share:.0%}" for name, share in sorted(seen.budgets.items()))
+        table.add_row("budgets", f"left of what may fail: {left}")
     if seen.counters:
         table.add_row("counters", ", ".join(f"{count:,} {name}" for name, count in seen.counters.items()))
     if seen.page:

@@ -209,24 +209,24 @@ def _run(
 ) -> Tally:
     import numpy as np
 
+    from capstan.embedded.asking import asked_columns
     from capstan.embedded.replay.client import GatewayClient
     from capstan.embedded.traffic.changes import read_changes
     from capstan.embedded.traffic.plan import plan_traffic
     from capstan.embedded.traffic.reports import read_event_rates
     from capstan.embedded.traffic.rows import key_columns, rows_of_file, rows_of_table
     from capstan.embedded.traffic.sending import Reporting, send_traffic
+    from capstan.tasks import task_of
     from capstan.verbs.elsewhere import without_password
 
     manifest = asked.manifest
-    known = {column.name for column in manifest.columns}
+    known = asked_columns(system, manifest)
     if unread := [one.column for one in system.spec.features if one.column not in known]:
         shown.say(
             f"not sent: {', '.join(dict.fromkeys(unread))}; the file has features of them, and the model that answers "
-            "refuses columns that it does not read"
+            "learnt from a table without them and refuses them, until a version is promoted that knows them"
         )
-    changes = read_changes(
-        wanted.shifts, wanted.missing, {column.name: column.type for column in manifest.columns}
-    )
+    changes = read_changes(wanted.shifts, wanted.missing, known)
     rates = read_event_rates(wanted.events, system.spec.evaluation.online, judges=_judges(system))
     if table is not None and not table.is_file():
         raise NotFoundError(f"{table}: there is no such file")
@@ -260,7 +260,7 @@ def _run(
         client=client,
         desk=asked.desk,
         system=system.metadata.name,
-        reporting=Reporting(wanted.label_delay, rates),
+        reporting=Reporting(wanted.label_delay, rates, task_of(system.spec).label),
         rng=reactions,
         now=lambda: datetime.now(UTC),
         stop=stop,
@@ -330,9 +330,10 @@ def _print(tally: Tally) -> None:
         out.print(text, markup=False, soft_wrap=True)
 
     say(_in_words(tally))
-    if tally.labels or tally.labels_left:
+    if tally.labels or tally.labels_left or tally.without_label:
         left = f", {tally.labels_left:,} not yet due and not handed in" if tally.labels_left else ""
-        say(f"labels: {tally.labels:,} handed in{left}")
+        without = f", {tally.without_label:,} rows have none in the table" if tally.without_label else ""
+        say(f"labels: {tally.labels:,} handed in{without}{left}")
     if tally.events:
         say("events: " + ", ".join(f"{name} {count:,}" for name, count in sorted(tally.events.items())))
     for reason, count in tally.failures.most_common():

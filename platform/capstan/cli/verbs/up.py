@@ -27,8 +27,9 @@ from capstan.cli.console import (
     print_json,
 )
 from capstan.cli.interrupt import Interrupt
-from capstan.cli.place import Cluster, Context, Machine, Namespace, place_for, place_of
+from capstan.cli.place import Context, Machine, Namespace, place_for, place_of
 from capstan.cli.stored_system import StoredSystem, SystemOption, open_store, open_system
+from capstan.cluster.places import Cluster
 from capstan.errors import CapstanError, NotAllowedError
 
 if TYPE_CHECKING:

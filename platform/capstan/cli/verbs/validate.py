@@ -53,12 +53,16 @@ def validate(
                 for mistake in mistakes
             ],
         }
+        if checked.in_vain:
+            document["warnings"] = list(checked.in_vain)
         if found is not None:
             document["data"] = _as_json(found)
         typer.echo(json.dumps(document, indent=2))
     else:
         if found is not None:
             _print_found(found)
+        for warning in checked.in_vain:
+            typer.echo(f"warning: {warning}")
         for mistake in mistakes:
             place = f"{file}:{mistake.line}" if mistake.line is not None else f"{file}"
             typer.echo(f"{place}: {mistake.path}: {mistake.message}")

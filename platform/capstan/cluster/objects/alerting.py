@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from capstan.cluster.names import SYSTEM_LABEL, Owner, SystemNames
+from capstan.cluster.objects.receivers import receiver_of, route
 from capstan.cluster.settings import ClusterSettings
 from capstan.monitoring.rules import render
 from capstan.ports.codec import to_yaml
@@ -23,6 +24,7 @@ REVISION = "capstan_rules_revision"
 """Name of a series that Prometheus makes when it evaluates the rules of a system; a label says which rules."""
 WEBHOOK_TOKEN = "webhook"  # noqa: S105
 """Key in the Secret of the system's tokens."""
+OWN_RECEIVER = "capstan"
 _META = "__meta_kubernetes_pod_"
 
 
@@ -39,7 +41,7 @@ def alerting(
             "spec": rules(system, names),
         },
         _pod_monitor(names, owner, labels),
-        _alertmanager_config(names, settings, owner, labels),
+        _alertmanager_config(system, names, settings, owner, labels),
     ]
 
 
@@ -49,7 +51,7 @@ def rules(system: MLSystem, names: SystemNames) -> dict[str, Any]:
     for group in document["groups"]:
         for rule in group["rules"]:
             # `0s` is the default and is left out; the Prometheus operator would show it as a change.
-            if rule["for"] == "0s":
+            if rule.get("for") == "0s":
                 del rule["for"]
     told = {"system": str(names.system), "namespace": names.namespace, "revision": revision(document)}
     document["groups"][-1]["rules"].append({"record": REVISION, "expr": "vector(1)", "labels": told})
@@ -130,9 +132,16 @@ def _pod_monitor(names: SystemNames, owner: Owner | None, labels: dict[str, str]
 
 
 def _alertmanager_config(
-    names: SystemNames, settings: ClusterSettings, owner: Owner | None, labels: dict[str, str]
+    system: MLSystem,
+    names: SystemNames,
+    settings: ClusterSettings,
+    owner: Owner | None,
+    labels: dict[str, str],
 ) -> Object:
     # The Prometheus operator adds a matcher for this namespace; the rules' alerts carry that label.
+    people = system.spec.monitoring.receivers
+    # Without it, an alert that a route takes would not reach the loop.
+    routes = [{"receiver": OWN_RECEIVER, "continue": True}, *map(route, people)] if people else []
     authorization = {"type": "Bearer", "credentials": {"name": names.tokens, "key": WEBHOOK_TOKEN}}
     return {
         "apiVersion": "monitoring.coreos.com/v1alpha1",
@@ -140,16 +149,17 @@ def _alertmanager_config(
         "metadata": names.metadata(names.rules, labels, owner),
         "spec": {
             "route": {
-                "receiver": "capstan",
+                **({"routes": routes} if routes else {}),
+                "receiver": OWN_RECEIVER,
                 "matchers": [{"name": "system", "value": str(names.system), "matchType": "="}],
-                "groupBy": ["alertname", "system", "version", "namespace"],
+                "groupBy": ["alertname", "system", "version", "slo", "namespace"],
                 "groupWait": "0s",
                 "groupInterval": "5s",
                 "repeatInterval": "1h",
             },
             "receivers": [
                 {
-                    "name": "capstan",
+                    "name": OWN_RECEIVER,
                     "webhookConfigs": [
                         {
                             "url": settings.webhook_url,
@@ -157,7 +167,8 @@ def _alertmanager_config(
                             "httpConfig": {"authorization": authorization},
                         }
                     ],
-                }
+                },
+                *map(receiver_of, people),
             ],
         },
     }

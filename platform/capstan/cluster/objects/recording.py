@@ -18,6 +18,7 @@ from capstan.cluster.names import (
     GROUP,
     MONITOR_PORT,
     RECORD_MOUNT,
+    SECRETS_MOUNT,
     TOKENS_MOUNT,
     Owner,
     SystemNames,
@@ -36,7 +37,7 @@ from capstan.cluster.objects.pods import (
 )
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
-from capstan.monitoring.pace import live_pace
+from capstan.monitoring.pace import BY_ROWS, live_pace
 from capstan.ports.kube import Object
 from capstan.spec.system import MLSystem
 from capstan.spec.units import format_bytes
@@ -45,6 +46,11 @@ TOKEN_NAMES = ("internal", "feedback", "executor")
 """`executor` opens the collector to Seldon's executor, which can send no header: it is in the logger's address."""
 READING = "reading"
 """Token that opens what only reads: evidence at the monitor, for the page."""
+MADE_BY = (
+    '`kubectl create secret generic {name} --from-literal={key}="$(openssl rand -base64 32)"` in the system\'s '
+    "namespace makes it; the collector sees it within a minute or two"
+)
+"""How a webhook's secret is made in a cluster."""
 CONFIG_MOUNT = "/config"
 FLUSH_SECONDS = 10.0
 SILENCE_SECONDS = 120.0
@@ -63,15 +69,15 @@ def recording(
 ) -> list[Object]:
     """Everything but the tokens: claim, ConfigMap, collector, monitor and who may talk to them."""
     configs = {
-        "collector": _collector_config(settings),
+        "collector": _collector_config(system, settings),
         "monitor": _monitor_config(system, names, settings),
     }
     return [
         _claim(system, names, settings, owner),
         _config_map(system, names, owner, configs),
-        *_collector(names, settings, owner, configs["collector"]),
+        *_collector(system, names, settings, owner, configs["collector"]),
         *_monitor(names, settings, owner, configs["monitor"]),
-        *_policies(names, settings, owner),
+        *_policies(system, names, settings, owner),
     ]
 
 
@@ -122,7 +128,7 @@ def _config_map(
     }
 
 
-def _collector_config(settings: ClusterSettings) -> bytes:
+def _collector_config(system: MLSystem, settings: ClusterSettings) -> bytes:
     document = {
         "host": "0.0.0.0",  # noqa: S104
         "port": COLLECTOR_PORT,
@@ -132,13 +138,17 @@ def _collector_config(settings: ClusterSettings) -> bytes:
         "spec": f"{CONFIG_MOUNT}/spec.json",
         "flush_seconds": FLUSH_SECONDS,
         "silence_seconds": SILENCE_SECONDS,
+        **({"secrets": SECRETS_MOUNT, "secrets_made_by": MADE_BY} if system.spec.retraining.webhooks else {}),
         "sync": settings.sync_record,
     }
     return orjson.dumps(document)
 
 
 def _monitor_config(system: MLSystem, names: SystemNames, settings: ClusterSettings) -> bytes:
-    pace = live_pace(system.spec.monitoring.window.duration, flush_seconds=FLUSH_SECONDS)
+    window = system.spec.monitoring.window
+    pace = live_pace(
+        window.step if window.rows is None else min(BY_ROWS, window.step), flush_seconds=FLUSH_SECONDS
+    )
     document = {
         "host": "0.0.0.0",  # noqa: S104
         "port": MONITOR_PORT,
@@ -157,13 +167,17 @@ def _monitor_config(system: MLSystem, names: SystemNames, settings: ClusterSetti
 
 
 def _collector(
-    names: SystemNames, settings: ClusterSettings, owner: Owner | None, config: bytes
+    system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None, config: bytes
 ) -> list[Object]:
+    secrets = _webhook_secrets(system)
+    mounts: list[Object] = (
+        [{"name": "secrets", "mountPath": SECRETS_MOUNT, "readOnly": True}] if secrets else []
+    )
     spec = pod(
         names,
         settings,
-        [_python(settings, "collector", COLLECTOR_PORT, {"cpu": "50m", "memory": "192Mi"})],
-        volumes=[*_volumes(names), token_volume(names)],
+        [_python(settings, "collector", COLLECTOR_PORT, {"cpu": "50m", "memory": "192Mi"}, mounts=mounts)],
+        volumes=[*_volumes(names), token_volume(names), *secrets],
         grace_seconds=COLLECTOR_GRACE_SECONDS,
     )
     # As long as the monitor runs on a node, the volume can be mounted on no other node.
@@ -175,6 +189,25 @@ def _collector(
         }
     }
     return _component(names, owner, names.collector, "collector", COLLECTOR_PORT, spec, config)
+
+
+def _webhook_secrets(system: MLSystem) -> list[Object]:
+    """Secrets that other systems sign with. One that is missing keeps its sender out, and no payload."""
+    keys: dict[str, dict[str, None]] = {}
+    for webhook in system.spec.retraining.webhooks.values():
+        secret = webhook.secret_from.secret_key_ref
+        keys.setdefault(str(secret.name), {})[secret.key] = None
+    sources = [
+        {
+            "secret": {
+                "name": name,
+                "items": [{"key": key, "path": f"{name}/{key}"} for key in found],
+                "optional": True,
+            }
+        }
+        for name, found in keys.items()
+    ]
+    return [{"name": "secrets", "projected": {"sources": sources}}] if sources else []
 
 
 def _monitor(
@@ -296,10 +329,13 @@ def _component(
     return [deployment, service, disruption_budget(names.metadata(name, labels, owner), selector)]
 
 
-def _policies(names: SystemNames, settings: ClusterSettings, owner: Owner | None) -> list[Object]:
-    """Models (with Seldon's executor beside them) and gateways reach the collector, the operator both."""
+def _policies(
+    system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None
+) -> list[Object]:
+    """Models (with Seldon's executor beside them), batches and gateways reach the collector, the operator both."""
     operator, everybody = operator_namespace(settings), [scraper()]
     senders = [peer(names, "model"), peer(names, "gateway")]
+    senders += [peer(names, "batch")] if system.spec.batch is not None else []
     return [
         policy(
             names,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
 from capstan.cluster.objects.access import policy
 from capstan.cluster.objects.artifacts import artifacts_place
+from capstan.cluster.objects.jobs import job_with_files
 from capstan.cluster.objects.pods import TMP_MOUNT, container, environment, pod, resources, variables
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
@@ -18,11 +19,6 @@ from capstan.training.job import Places, training_environment
 
 CONTAINER = "training"
 JOB_MOUNT, WORK_MOUNT = "/job", "/work"
-FAILED_EXIT_CODE = 1
-"""Exit code of a training that failed by itself; with any other code a process was lost."""
-LONGEST_SECONDS = 24 * 3600
-KEPT_SECONDS = 7 * 24 * 3600
-"""Seconds for which a finished Job can be looked at. What it made stays in MLflow and among the artifacts."""
 _LOST_PODS = 2
 _GRACE_SECONDS = 30
 _REQUESTS = {"cpu": "100m", "memory": "512Mi"}
@@ -73,6 +69,21 @@ def source_secrets(system: MLSystem) -> dict[str, list[str]]:
     return found
 
 
+def secret_volumes(system: MLSystem) -> tuple[list[Object], list[Object]]:
+    """The volume with what the sources read of Secrets, and its mount; neither where they read none."""
+    secrets = source_secrets(system)
+    if not secrets:
+        return [], []
+    sources = [
+        {"secret": {"name": name, "items": [{"key": key, "path": f"{name}/{key}"} for key in keys]}}
+        for name, keys in secrets.items()
+    ]
+    return (
+        [{"name": "secrets", "projected": {"sources": sources}}],
+        [{"name": "secrets", "mountPath": SECRETS_MOUNT, "readOnly": True}],
+    )
+
+
 def training_places(names: SystemNames, settings: ClusterSettings, *, work: str = WORK_MOUNT) -> Places:
     """Where a training pod finds data and secrets and leaves what it makes; `work` is a folder it may write to."""
     return Places(
@@ -112,70 +123,35 @@ def run_objects(
     files: Mapping[str, str],
 ) -> tuple[Object, Object]:
     """The run's files as a ConfigMap, and its Job."""
-    labels = names.run_labels(run)
-    config: Object = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": names.metadata(str(run), labels, owner),
-        "data": dict(files),
-    }
-    job: Object = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": names.metadata(str(run), labels, owner),
-        "spec": {
-            "backoffLimit": _LOST_PODS,
-            "activeDeadlineSeconds": LONGEST_SECONDS,
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
-            # Two pods of a run never work at once.
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": CONTAINER,
-                            "operator": "In",
-                            "values": [FAILED_EXIT_CODE],
-                        },
-                    },
-                ]
-            },
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {**_pod(system, names, settings, run), "restartPolicy": "Never"},
-            },
-        },
-    }
-    return config, job
+    return job_with_files(
+        names,
+        owner,
+        str(run),
+        names.run_labels(run),
+        files,
+        _pod(system, names, settings, run),
+        container=CONTAINER,
+        lost_pods=_LOST_PODS,
+    )
 
 
 def _pod(system: MLSystem, names: SystemNames, settings: ClusterSettings, run: RunName) -> Object:
     wanted, place = system.spec.training, artifacts_place(names, settings)
-    secrets = source_secrets(system)
+    secrets, secret_mounts = secret_volumes(system)
     volumes: list[Object] = [
         {"name": "job", "configMap": {"name": str(run)}},
         {"name": "work", "emptyDir": {}},
         {"name": "data", "persistentVolumeClaim": {"claimName": data_claim_name(system, names)}},
         *place.volumes,
+        *secrets,
     ]
     mounts: list[Object] = [
         {"name": "job", "mountPath": JOB_MOUNT, "readOnly": True},
         {"name": "work", "mountPath": WORK_MOUNT},
         {"name": "data", "mountPath": DATA_MOUNT, "readOnly": True},
         *place.mounts(read_only=False),
+        *secret_mounts,
     ]
-    if secrets:
-        sources = [
-            {"secret": {"name": name, "items": [{"key": key, "path": f"{name}/{key}"} for key in keys]}}
-            for name, keys in secrets.items()
-        ]
-        volumes.append({"name": "secrets", "projected": {"sources": sources}})
-        mounts.append({"name": "secrets", "mountPath": SECRETS_MOUNT, "readOnly": True})
     train = container(
         CONTAINER,
         settings.images.python,

@@ -38,6 +38,7 @@ from capstan.cluster.render import fixed_objects, storage_keys
 from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource, read_token
 from capstan.cluster.troubles import SystemTroubles, part_of
+from capstan.cluster.wiring.batches import batches_of
 from capstan.cluster.wiring.traffic import traffic_of, wire_traffic
 from capstan.cluster.wiring.traffic.provider import Surroundings, Versions
 from capstan.cluster.wiring.training import pipelines_of
@@ -188,6 +189,7 @@ class ClusterWiring:
             monitor,
             WallClock(),
             troubles=troubles,
+            batches=batches_of(system, names, settings, owner, self._kube),
         )
         return ClusterSystem(
             system=system,

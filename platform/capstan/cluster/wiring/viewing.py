@@ -28,7 +28,7 @@ from capstan.cluster.wiring.serving import serving_of
 from capstan.cluster.wiring.systems import WallClock, bento_of
 from capstan.cluster.wiring.traffic import traffic_of, wire_traffic
 from capstan.cluster.wiring.traffic.provider import Surroundings
-from capstan.dashboard.fleet_numbers import FleetQuery, system_numbers, system_totals
+from capstan.dashboard.fleet_numbers import FleetQuery, system_budgets, system_numbers, system_totals
 from capstan.dashboard.observation import ObservedRun
 from capstan.dashboard.page import LinkShown, Part
 from capstan.dashboard.remembering import Patience, Remembered
@@ -193,6 +193,7 @@ class ViewingWiring:
                 ),
                 windows=windows,
                 numbers=system_numbers(self._numbers, (namespace, name)),
+                budgets=system_budgets(self._numbers, (namespace, name)),
                 totals=system_totals(self._numbers, (namespace, name)),
                 parts=seen.parts,
                 links=lambda: links_of(self._addresses, names),

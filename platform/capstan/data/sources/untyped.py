@@ -106,7 +106,8 @@ def _require_stated(reading: Reading, reader: Reader, table: str, types: Mapping
         if odd and odd[0]:
             odd_text = partial(contradicts, kind=kind, written=written)
             cells = "; ".join(first_cells(reading, reader, name, odd_text, relation=table))
-            meant = WORDS[kind] if written is None else f"a moment written as {written}"
+            noun = "number" if kind is ColumnType.NUMBER else "moment"
+            meant = WORDS[kind] if written is None else f"a {noun} written as {written}"
             way_out = _way_out(reading, reader, table, name, kind)
             raise InvalidDataError(
                 f"{reading.field}.types: column {name!r} is stated to be {kind}, but {odd[0]} of its values "
@@ -121,7 +122,7 @@ def _way_out(reading: Reading, reader: Reader, table: str, column: str, kind: Co
         if kind is ColumnType.NUMBER
         else None
     )
-    return _WAYS_OUT[kind] if way is None else f"correct them, leave them empty, or state Text and {way}"
+    return _WAYS_OUT[kind] if way is None else f"correct them, leave them empty, or {way}"
 
 
 def _stated_types(reading: Reading, columns: Collection[str]) -> dict[str, ColumnType]:
@@ -129,5 +130,5 @@ def _stated_types(reading: Reading, columns: Collection[str]) -> dict[str, Colum
 
 
 def _written(reading: Reading) -> dict[str, str]:
-    """Column -> how its moments are written."""
+    """Column -> how its moments or numbers are written."""
     return {one.column: one.written for one in reading.source.types if one.written is not None}

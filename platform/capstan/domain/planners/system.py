@@ -22,10 +22,13 @@ from capstan.domain.actions import (
     RetireVersion,
     SetAlias,
     SetTraffic,
+    StartBatch,
+    StopBatch,
     Verb,
     Waiting,
     WatchVersion,
 )
+from capstan.domain.batch_calendar import BatchOrder, BatchStatus, plan_batch
 from capstan.domain.planners.rollout import describe_split
 from capstan.domain.planners.training import gates_passed
 from capstan.domain.reasons import Reason
@@ -36,6 +39,7 @@ from capstan.domain.retraining import (
     find_due,
     find_hold,
     in_one_line,
+    is_news,
     newest,
     started,
 )
@@ -57,7 +61,7 @@ from capstan.domain.system import (
 )
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest, training_run_name
-from capstan.domain.triggers import Trigger, TriggerKind, TriggerSight
+from capstan.domain.triggers import HeardCall, Trigger, TriggerKind, TriggerSight
 from capstan.domain.trouble import Away
 from capstan.domain.versions import ModelVersion, Readiness, VersionName
 
@@ -83,7 +87,7 @@ def sight_of(state: SystemState, seen: SystemObservation) -> TriggerSight | None
         return None
     alerts = () if isinstance(seen.alerts, Away) else tuple(seen.alerts)
     labels = None if isinstance(seen.new_labels, Away) else seen.new_labels
-    return TriggerSight(state.champion.name, alerts, state.champion_since, labels)
+    return TriggerSight(state.champion.name, alerts, state.champion_since, labels, state.calls)
 
 
 @dataclass
@@ -96,6 +100,7 @@ class _Planning:
     waiting: Waiting = Waiting.NOTHING
     message: str = ""
     until: datetime | None = None
+    batch: StartBatch | StopBatch | None = None
 
     def plan(self) -> Plan[SystemState]:
         self._tell_outages()
@@ -117,10 +122,12 @@ class _Planning:
             self._fold_rollout(self.state.rollout, rollout)
         self._follow_commands()
         self._heed_alerts()
+        self._hear_calls()
         if self.is_busy:
             self._remember_triggers()
         if not self.is_busy and not self.state.deleting:
             self._consider_training()
+        self._keep_batches()
         requeue = max(self.until - self.now, timedelta(0)) if self.until else None
         actions = tuple(self._actions())
         return Plan(self.state, actions, tuple(self.decisions), self.waiting, self.message, requeue)
@@ -218,8 +225,9 @@ class _Planning:
             )
             return
         cause = RolloutCause.FIRST if self.champion is None else RolloutCause.CHALLENGER
-        gates = "; ".join(gate.message for gate in result.gates) or "no gates are set"
-        why = f"{request.run} passed its gates: {gates}"
+        gates = "; ".join(gate.message for gate in result.gates)
+        passed = f"passed its gates: {gates}" if gates else "was asked by no gate: evaluation.gates is empty"
+        why = f"{request.run} {passed}"
         self._start_rollout(cause, version, why, request.trigger, result)
 
     def _fold_rollout(self, request: RolloutRequest, rollout: RolloutState) -> None:
@@ -233,7 +241,7 @@ class _Planning:
                 if version.name != promoted.name
             )
             pending = retraining.pending
-            if pending is not None and pending.kind is TriggerKind.ALERT:
+            if pending is not None and pending.alerts:
                 # It speaks about the former champion.
                 pending = None
             retraining = replace(
@@ -449,13 +457,34 @@ class _Planning:
         for mark in sorted(marks):
             self._tell(Reason.ALERT_RESOLVED, why, f"resolved/{mark}/{marks[mark].isoformat()}", alert=mark)
 
+    def _hear_calls(self) -> None:
+        """Of several calls of a sender the newest counts, and each is told."""
+        if isinstance(self.seen.webhooks, Away):
+            return
+        heeded = frozenset().union(*(rule.senders for rule in self.policy.retraining.triggers))
+        calls = {sender: call for sender, call in self.state.calls.items() if sender in heeded}
+        heard = self.state.heard
+        for call in self.seen.webhooks.calls:
+            if call.number <= heard:
+                continue
+            heard = call.number
+            if call.sender not in heeded:
+                continue
+            calls[call.sender] = HeardCall(call.id, call.reason, self.now)
+            why = f": {call.reason}" if call.reason else ""
+            message = f"{call.sender} asks for a training by webhook {call.id}{why}"
+            key = f"webhook/{call.number}"
+            self._tell(Reason.WEBHOOK_CALLED, message, key, webhook=call.id, by=call.sender)
+        self.state = replace(self.state, calls=calls, heard=heard)
+
     def _remember_triggers(self) -> None:
         """What becomes due while a run or a rollout goes on waits until it is over."""
         begun, trigger = self._begun_trigger(), self._find_due()
         if trigger is not None and (begun is None or trigger.as_of > begun.as_of):
             retraining = self.state.retraining
             pending = newest(retraining.pending, trigger)
-            self.state = replace(self.state, retraining=replace(retraining, pending=pending))
+            if pending is not None and is_news(pending, retraining.pending):
+                self.state = replace(self.state, retraining=replace(retraining, pending=pending))
 
     def _begun_trigger(self) -> Trigger | None:
         if self.state.run is not None:
@@ -472,7 +501,7 @@ class _Planning:
         if trigger is None:
             self.waiting = Waiting.NOTHING
             return
-        if trigger != retraining.pending:
+        if is_news(trigger, retraining.pending):
             retraining = replace(retraining, pending=trigger)
             self.state = replace(self.state, retraining=retraining)
         hold = self._find_hold(trigger)
@@ -488,6 +517,7 @@ class _Planning:
                     f"{hold.message}; waiting: {trigger.reason}",
                     key,
                     alerts=list(trigger.alerts),
+                    webhooks=list(trigger.webhooks),
                 )
             return
         champion = self.champion.name if self.champion else None
@@ -503,6 +533,7 @@ class _Planning:
             f"run/{run}",
             run=run,
             alerts=list(trigger.alerts),
+            webhooks=list(trigger.webhooks),
             attempt=retraining.attempt,
         )
 
@@ -533,6 +564,41 @@ class _Planning:
             policy = replace(policy, needs_approval=False, budget=None, cooldown=timedelta(0))
         return find_hold(self.state.retraining, policy, trigger, self.now)
 
+    # -- batches
+
+    def _keep_batches(self) -> None:
+        """Hand out the rows that are due, and tell what has become of them."""
+        state, seen, calendar = self.state.batch, self.seen.batch, self.policy.batches
+        if seen is None or isinstance(seen, Away):
+            return
+        if calendar is None or self.state.deleting:
+            if state.begun is not None and seen.phase is RunPhase.RUNNING:
+                self.batch = StopBatch(state.begun)
+            return
+        if self.champion is None or self.state.champion_since is None:
+            return
+        step = plan_batch(calendar, state, seen, self.champion, self.state.champion_since, now=self.now)
+        self.state = replace(self.state, batch=step.state)
+        self.batch = StartBatch(step.start) if step.start is not None else None
+        if step.ended is not None and step.order is not None:
+            self._tell_batch(step.order, step.ended)
+        if step.look_at is not None:
+            self.until = min(self.until or step.look_at, step.look_at)
+
+    def _tell_batch(self, order: BatchOrder, ended: BatchStatus) -> None:
+        stretch, told = order.stretch, self.state.batch.told
+        key = f"batch/{stretch.start.isoformat()}/{stretch.end.isoformat()}"
+        facts = {
+            "version": order.version.name,
+            "from": stretch.start.isoformat(),
+            "to": stretch.end.isoformat(),
+        }
+        if ended.phase is not RunPhase.SUCCEEDED:
+            self._tell(Reason.BATCH_FAILED, told, f"{key}/{order.attempt}", **facts)
+            return
+        rows = {"read": ended.read, "written": ended.written, "refused": ended.refused}
+        self._tell(Reason.BATCH_WRITTEN, told, key, **facts, **rows, output=ended.output)
+
     # -- what follows from the state
 
     def _actions(self) -> list[Action]:
@@ -550,6 +616,8 @@ class _Planning:
             watched = (self.champion.name, self.state.champion_since)
             if self.seen.watched != watched:
                 actions.append(WatchVersion(*watched))
+        if self.batch is not None:
+            actions.append(self.batch)
         return actions
 
     def _rollout_seen(self) -> RolloutState | None:

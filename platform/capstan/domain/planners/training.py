@@ -136,4 +136,6 @@ def _decision(request: TrainingRequest, reason: str, message: str, key: str) -> 
         details["champion"] = request.champion
     if request.trigger.alerts:
         details["alerts"] = list(request.trigger.alerts)
+    if request.trigger.webhooks:
+        details["webhooks"] = list(request.trigger.webhooks)
     return Decision(reason, message, key, details)

@@ -27,16 +27,10 @@ from capstan.embedded.replay.client import Answered
 from capstan.embedded.replay.replaying import Requests
 from capstan.errors import InvalidRequestError
 from capstan.ports.clock import Clock
+from capstan.recording.blocks import accepted, blocks_of
 from capstan.recording.held_rows import HeldRows
 from capstan.recording.outputs import OUTPUT_PREFIX
-from capstan.recording.payloads import (
-    FIXED_COLUMNS,
-    Payload,
-    columns_of,
-    output_columns,
-    unsound_rows,
-)
-from capstan.recording.reading import from_microseconds
+from capstan.recording.payloads import FIXED_COLUMNS, columns_of, output_columns, parts_of, unsound_rows
 from capstan.serving.schema import Row
 from capstan.tasks import Task
 from capstan.tasks.task import Outputs
@@ -168,8 +162,8 @@ class BatchAnswers:
         outputs = None if scores is None else model.outputs(scores)
         if outputs is None or None in outputs:
             return requests
-        said = output_columns([one or {} for one in outputs], self.task)
-        if any(unsound_rows(said, self.task, len(together))):
+        said = output_columns(parts_of(one or {} for one in outputs), self.task)
+        if unsound_rows(said, self.task, len(together)).any():
             return requests
         self.held.add_payloads(self._table(model, columns, version, role, together, numbers, said))
         self._rows += len(together)
@@ -225,7 +219,8 @@ class BatchAnswers:
     ) -> list[str]:
         read: list[Sequence[Row]] = []
         taken: list[Asked] = []
-        payloads: list[Payload] = []
+        payloads: list[dict[str, object]] = []
+        number = self._rows
         failures: list[str] = []
         for asked in requests:
             try:
@@ -233,7 +228,7 @@ class BatchAnswers:
             except InvalidRequestError as error:
                 counted.refused += 1
                 failures.append(f"status {_REFUSED}: {error}")
-                payloads.append(self._payload(version, role, asked, 0, {}, _REFUSED, None, None))
+                payloads.append(self._payload(role, asked, 0, {}, _REFUSED, None, None))
                 continue
             read.append(rows)
             taken.append(asked)
@@ -244,16 +239,17 @@ class BatchAnswers:
                 failures.append(f"status {status}: not a finite prediction")
             for row, (values, answer) in enumerate(zip(rows, outputs, strict=True)):
                 entity = values.get(model.id_column) if model.id_column is not None else None
-                payloads.append(self._payload(version, role, asked, row, values, status, answer, entity))
+                payloads.append(self._payload(role, asked, row, values, status, answer, entity))
         if payloads:
             received = self.clock.now()
-            rows_of = [(payload, received) for payload in payloads]
-            self.held.add_payloads(columns_of(rows_of, self.history.kinds, self.task))
+            self._rows += len(payloads)
+            blocks = blocks_of(self.system, version, _BOOT, number, payloads)
+            stored = [(accepted(block), received) for block in blocks]
+            self.held.add_payloads(columns_of(stored, self.history.kinds, self.task))
         return failures
 
     def _payload(
         self,
-        version: VersionName,
         role: str,
         asked: Asked,
         row: int,
@@ -261,15 +257,14 @@ class BatchAnswers:
         status: int,
         outputs: Outputs | None,
         entity: object,
-    ) -> Payload:
-        number, self._rows = self._rows, self._rows + 1
+    ) -> dict[str, object]:
         traffic = self.history.traffic
-        data = {
+        return {
             "request_id": f"{asked.number:012d}",
             "row": row,
-            "version": version,
             "role": role,
             "attempt": 1,
+            "event_time": int(traffic.event_times[asked.recorded]) / 1e6,
             "arm": asked.arm,
             "unit": traffic.keys[asked.recorded] or None,
             "entity_id": None if entity is None else str(entity),
@@ -279,5 +274,3 @@ class BatchAnswers:
             "outputs": outputs,
             "inputs": values,
         }
-        moment = from_microseconds(int(traffic.event_times[asked.recorded]))
-        return Payload(self.system, _BOOT, number, moment, data)

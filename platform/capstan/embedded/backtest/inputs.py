@@ -24,6 +24,7 @@ from capstan.training.factories import carry_factories
 UNLEARNT: tuple[tuple[str, ...], ...] = (
     ("retraining",),
     ("replay",),
+    ("batch",),
     ("rollout",),
     ("serving",),
     ("cluster",),
@@ -79,7 +80,7 @@ def training_digest(
     for path in UNLEARNT:
         _drop(spec, path)
     inputs = {
-        "made by": _libraries(),
+        "made by": installed_digest(),
         "data": data,
         "spec": spec,
         "runnersUp": runners_up,
@@ -95,7 +96,7 @@ def training_digest(
 def backtest_digest(system: MLSystem, data: str, scope: tuple[str, ...]) -> str:
     """Of all that a backtest's result follows from; `scope` says which part of the history is asked."""
     document = {
-        "made by": _libraries(),
+        "made by": installed_digest(),
         "file": document_of(system),
         "data": data,
         "scope": scope,
@@ -110,7 +111,7 @@ def document_of(system: MLSystem) -> dict[str, Any]:
 
 
 @cache
-def _libraries() -> str:
+def installed_digest() -> str:
     """Python and all that is installed: a model is a pickle of any of it, and another release learns another model."""
     installed = {_named(one) for one in distributions()}
     return _of_json({"python": platform.python_version(), "installed": sorted(installed)})

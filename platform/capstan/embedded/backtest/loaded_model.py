@@ -13,7 +13,7 @@ import orjson
 from capstan.embedded.backtest.recorded_columns import Numbers, RecordedColumns
 from capstan.errors import CapstanError, InvalidDataError
 from capstan.features.values import ColumnType
-from capstan.serving.model import Model, load
+from capstan.serving.model import Model, Scores, load
 from capstan.serving.plain_rows import PlainRows
 from capstan.serving.schema import RequestSchema, Row
 from capstan.tasks import Predictions
@@ -25,23 +25,31 @@ BLOCK = 4096
 """Rows of the history that are asked together."""
 _PROVEN = 20
 """Rows by which the columns' way is proven equal to that of the service."""
+_WAY_OUT = (
+    "a backtest cannot tell what a gateway makes of that; mend the code of the model, or use `capstan replay`"
+)
 
 
 class LoadedModel:
     """A version's model with what its service checks rows by."""
 
-    def __init__(self, folder: Path, columns: RecordedColumns | None = None) -> None:
+    def __init__(
+        self, folder: Path, columns: RecordedColumns | None = None, *, way_out: str = _WAY_OUT
+    ) -> None:
         """`folder` holds a verified model; raises InvalidDataError.
 
-        `columns` are rows that it may be asked about many at once; None: each request is asked by itself.
+        `columns` are rows that it may be asked about many at once; None: each request is asked by itself. `way_out`
+        tells what a person can do about a model that raises.
         """
         self._folder, self._factories = folder, folder / "factories"
+        self._way_out = way_out
         with self._importing():
             self.model: Model = load(folder)
         manifest = self.model.manifest
         self._plain = PlainRows(manifest, self.model.known_categories)
         self._schema = RequestSchema(manifest)
-        self._is_of_groups = "group" in self.model.task.facts.keys
+        self.is_of_groups = "group" in self.model.task.facts.keys
+        """Whether the rows of a group are one request."""
         self.id_column = manifest.keys.get("id")
         self._row_outputs = self.model.task.row_outputs(manifest.learnt)
         self._keys = frozenset(manifest.keys.values())
@@ -80,11 +88,14 @@ class LoadedModel:
 
     def rows_of(self, body: bytes) -> Sequence[Row]:
         """The rows of a request as the model reads them; raises InvalidRequestError."""
-        parsed = orjson.loads(body)
+        return self.read(orjson.loads(body))
+
+    def read(self, parsed: object) -> Sequence[Row]:
+        """The same of a body that is parsed already; its rows may be changed."""
         rows = self._plain.of(parsed)
         if rows is None:
             rows = self._schema.rows_of(parsed)
-        if self._is_of_groups:
+        if self.is_of_groups:
             self._schema.check_group(rows)
         return rows
 
@@ -97,6 +108,19 @@ class LoadedModel:
             if self._row_outputs is not None and all(len(rows) == 1 for rows in requests):
                 return [[self._row_outputs(score)] for score in self._scores([rows[0] for rows in requests])]
             return [self._of_request(rows) for rows in requests]
+
+    def answer_apart(self, rows: Sequence[Row]) -> list[Outputs | None]:
+        """The same of many rows that are no group's, each as if it were asked by itself; rows' scores are made at once.
+
+        Raises InvalidDataError for a model that raises, UnfitValueError for a value that it cannot take.
+        """
+        if not rows:
+            return []
+        with self._asking():
+            scores = self._scores(rows)
+            if self._row_outputs is not None:
+                return [self._row_outputs(score) for score in scores]
+            return self._judged(np.asarray(scores, dtype=np.float64))
 
     def recorded_predictions(self, numbers: Numbers) -> Predictions | None:
         """What it says of recorded rows that nobody asks live; None: they are to be asked as rows."""
@@ -150,8 +174,11 @@ class LoadedModel:
         return [self.model.predict_row(row) for row in rows]
 
     def _of_request(self, rows: Sequence[Row]) -> list[Outputs | None]:
-        task, learnt = self.model.task, self.model.manifest.learnt
-        predictions = task.predictions(self.model.predict_rows(rows), learnt)
+        return self._judged(self.model.predict_rows(rows))
+
+    def _judged(self, scores: Scores) -> list[Outputs | None]:
+        task = self.model.task
+        predictions = task.predictions(scores, self.model.manifest.learnt)
         outputs: list[Outputs | None] = list(task.outputs(predictions))
         for index in np.flatnonzero(task.unsound(predictions)).tolist():
             outputs[index] = None
@@ -166,8 +193,7 @@ class LoadedModel:
                 raise
             except Exception as error:
                 raise InvalidDataError(
-                    f"{self._folder}: the model raised {type(error).__name__}: {error}; a backtest cannot tell what a "
-                    "gateway makes of that; mend the code of the model, or use `capstan replay`"
+                    f"{self._folder}: the model raised {type(error).__name__}: {error}; {self._way_out}"
                 ) from error
 
     def _importing(self) -> Any:

@@ -39,7 +39,7 @@ from capstan.embedded.replay.report import (
 from capstan.embedded.replay.whole_replay import Scope
 from capstan.engine.story import count, decisions
 from capstan.ports.codec import to_json
-from capstan.recording.reading import microseconds
+from capstan.recording.moments import microseconds
 from capstan.recording.served import Served
 from capstan.spec import MLSystem
 from capstan.spec.tasks import VALUE

@@ -12,7 +12,8 @@ import orjson
 import pyarrow as pa
 
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
-from capstan.recording.payloads import INPUT_PREFIX, TIMESTAMP, Kind, input_columns
+from capstan.recording.outputs import INPUT_PREFIX
+from capstan.recording.payloads import TIMESTAMP, Kind, Part, input_columns
 
 Numbers = npt.NDArray[np.int64]
 
@@ -26,9 +27,9 @@ class RecordedColumns:
         """`rows` are those of `traffic`; `kinds` say how inputs are stored."""
         self._columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
         self._read: dict[str, npt.NDArray[Any]] = {}
-        entries: list[Mapping[str, object]] = list(rows)
+        parts = [Part(self._columns, len(rows))] if len(rows) else []
         self.inputs = pa.table(
-            {f"{INPUT_PREFIX}{name}": values for name, values in input_columns(entries, kinds).items()}
+            {f"{INPUT_PREFIX}{name}": values for name, values in input_columns(parts, kinds).items()}
         )
         """As a collector stores them."""
         self.event_times = pa.array(traffic.event_times, pa.int64()).cast(TIMESTAMP)

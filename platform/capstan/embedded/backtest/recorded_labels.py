@@ -9,14 +9,13 @@ import pyarrow as pa
 
 from capstan.domain.payload_limits import id_rule
 from capstan.embedded.replay.replaying import Labels
-from capstan.recording.labels import LABEL_COLUMNS
-from capstan.spec.tasks import LabelKind
-from capstan.tasks.labels import LABELS, LabelValue
+from capstan.recording.labels import LABEL_COLUMNS, form_of
+from capstan.tasks.labels import LabelValue
 
 
-def label_columns(labels: Labels, received: datetime, kind: LabelKind) -> pa.Table | None:
+def label_columns(labels: Labels, received: datetime, read_as: list[str]) -> pa.Table | None:
     """The table that `recording.labels` makes of the same labels; None: one of them is to be refused."""
-    traffic, form = labels.traffic, LABELS[kind]
+    traffic, form = labels.traffic, form_of(read_as)
     cases = labels.cases[np.argsort(traffic.label_times[labels.cases], kind="stable")]
     ids = [traffic.entity_ids[case] for case in cases.tolist()]
     given = [traffic.labels[case] for case in cases.tolist()]

@@ -178,15 +178,20 @@ def _months(panel: Any, finished: Sequence[Finished]) -> None:
     months = list(first["months"])
     static = [first["months"][month]["metrics"][name]["static"] for month in months]
     panel.plot(months, static, color="#777", linestyle="--", label=_STATIC)
+    # Policies that decided alike have one line, since later ones would hide earlier ones.
+    lines: dict[tuple[float | None, ...], list[str]] = {}
     for one in finished:
         found = one.result["months"]
-        managed = [found[month]["metrics"][name]["managed"] if month in found else None for month in months]
-        panel.plot(
-            months, [float("nan") if v is None else v for v in managed], marker=".", label=one.policy.name
+        managed = tuple(
+            found[month]["metrics"][name]["managed"] if month in found else None for month in months
         )
+        lines.setdefault(managed, []).append(one.policy.name)
+    for managed, (policy, *alike) in lines.items():
+        label = f"{policy}{f', and {len(alike)} alike' if alike else ''}"
+        panel.plot(months, [float("nan") if v is None else v for v in managed], marker=".", label=label)
     panel.set_title(f"{title} by month", loc="left")
     panel.tick_params(axis="x", labelrotation=20)
-    panel.legend(fontsize=6, ncols=2 if len(finished) > 4 else 1)
+    panel.legend(fontsize=6, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
 
 
 def _gains(panel: Any, names: Sequence[str], results: Sequence[PolicyResult]) -> None:
@@ -219,7 +224,7 @@ def _counts(panel: Any, names: Sequence[str], results: Sequence[PolicyResult]) -
         panel.barh(places, values, height=0.28, left=left or 0, color=colour, label=label)
     _name(panel, names)
     panel.set_title("Alerts, trainings, promotions", loc="left")
-    panel.legend(fontsize=6, ncols=4)
+    panel.legend(fontsize=6, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
 
 
 def _delays(panel: Any, names: Sequence[str], results: Sequence[PolicyResult]) -> None:
@@ -229,6 +234,7 @@ def _delays(panel: Any, names: Sequence[str], results: Sequence[PolicyResult]) -
             panel.text(
                 result["delay_days"] or 0, place, f" {result['missed']} missed", va="center", fontsize=7
             )
+    panel.margins(x=0.15)  # Room for the words beside the longest bar.
     _name(panel, names)
     panel.set_title("Mean days from harm to the alert", loc="left")
 

@@ -15,7 +15,6 @@ from capstan.ports.clock import Clock
 from capstan.ports.store import Kind, Store
 from capstan.recording.held_rows import HeldRows
 from capstan.recording.labels import FEEDBACK
-from capstan.spec.tasks import LabelKind
 
 
 class Deciding(Protocol):
@@ -38,7 +37,7 @@ class BacktestSettling:
         monitor: Deciding,
         clock: Clock,
         held: HeldRows,
-        label_kind: LabelKind,
+        label_read_as: list[str],
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """`held` is where labels are stored."""
@@ -48,7 +47,7 @@ class BacktestSettling:
         self._monitor = monitor
         self._clock = clock
         self._held = held
-        self._label_kind = label_kind
+        self._label_read_as = label_read_as
         self._stop = stop
 
     def bring_up(self) -> None:
@@ -64,10 +63,10 @@ class BacktestSettling:
     def post_labels(self, labels: Labels) -> None:
         """Store them; raises InvalidRequestError as the collector does."""
         received = self._clock.now()
-        table = label_columns(labels, received, self._label_kind)
+        table = label_columns(labels, received, self._label_read_as)
         if table is None:
             posted = list(labels)
-            table = FEEDBACK.table((entry, received) for entry in FEEDBACK.read(posted, self._label_kind))
+            table = FEEDBACK.table((entry, received) for entry in FEEDBACK.read(posted, self._label_read_as))
         self._held.add_labels(table)
 
     def post_events(self, events: list[dict[str, object]]) -> None:

@@ -201,7 +201,7 @@ def wire_backtest(
             monitor=monitor,
             clock=clock,
             held=held,
-            label_kind=declared.label_kind(name),
+            label_read_as=declared.label_read_as(name),
             stop=stop,
         ),
         model_folder=model_folder,

@@ -46,7 +46,7 @@ def _can_be_written(folder: Path) -> bool:
         return False
 
 
-GATEWAY_PATHS = ("predict", "feedback", "events", "v2")
+GATEWAY_PATHS = ("predict", "feedback", "events", "webhooks", "v2")
 """Paths of the system that answers without a name."""
 
 

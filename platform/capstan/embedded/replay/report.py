@@ -20,6 +20,7 @@ from capstan.embedded.replay.own_metrics import own_metrics
 from capstan.embedded.replay.recorded_rows import RecordedTraffic
 from capstan.embedded.replay.replaying import Journal
 from capstan.embedded.replay.sliced import tables_by_slice
+from capstan.embedded.replay.watching_section import WatchingTold, watching_section
 from capstan.embedded.wiring import LocalSystem
 from capstan.engine.story import count, decisions
 from capstan.errors import UnavailableError
@@ -55,6 +56,8 @@ class Report(TypedDict):
     payloads_unaccounted: int
     windows: dict[str, Any]
     """Number of closed windows and, by question, the number that had a verdict."""
+    watching: WatchingTold
+    """Why alerts fired, whether estimates of quality held, and where losses rose."""
     alerts: int
     retrainings: int
     promotions: int
@@ -113,6 +116,7 @@ def make_report(
         details["notes"] = [*details.get("notes", ()), *faults, *untold]
     gain = overall.metrics[metrics[0].name]
     required = local.system.spec.requirements.latency_p99
+    windows = local.monitor.windows()
     report = Report(
         system=local.name,
         requests=journal.answered.sent,
@@ -123,7 +127,8 @@ def make_report(
         payloads_stored=stats.stored,
         payloads_lost=stats.lost,
         payloads_unaccounted=stats.unaccounted(completed),
-        windows=judged_windows(local.monitor.windows()),
+        windows=judged_windows(windows),
+        watching=watching_section(windows),
         alerts=counts.alerts,
         retrainings=counts.retrainings,
         promotions=counts.promotions,

@@ -23,6 +23,8 @@ class Case:
     """As a client writes it, without keys."""
     label: Any
     """As JSON; None: not known."""
+    has_no_label: bool = False
+    """Whether its table keeps labels and holds none of it: none will ever come."""
 
 
 @dataclass(frozen=True)

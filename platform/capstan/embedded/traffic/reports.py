@@ -14,6 +14,7 @@ from capstan.embedded.traffic.changes import share_of
 from capstan.embedded.traffic.plan import PlannedRequest
 from capstan.errors import InvalidDataError
 from capstan.spec.online import OnlineMetric
+from capstan.tasks.labels import Label
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,18 @@ def read_event_rates(
 def labels_after(
     request: PlannedRequest, answer: Answer, *, answered_at: datetime, delay: timedelta
 ) -> list[Report]:
-    """The true labels of its cases, as far as they are known; a case without an id is named by its request."""
+    """The true labels of its cases, or that there is none; a case without an id is named by its request.
+
+    Nothing is said of a case whose label may be known somewhere else.
+    """
     due = answered_at + delay
     found = []
     for case, identity in zip(request.cases, request.ids, strict=True):
-        if case.label is None:
+        if case.label is None and not case.has_no_label:
             continue
+        told = {"noLabel": True} if case.has_no_label else {"label": case.label}
         subject = {"requestId": answer.request_id} if identity is None else {"id": identity}
-        found.append(Report(due, "label", {**subject, "label": case.label}))
+        found.append(Report(due, "label", {**subject, **told}))
     return found
 
 
@@ -86,6 +91,7 @@ def events_after(
     request: PlannedRequest,
     answer: Answer,
     rates: Sequence[EventRate],
+    form: Label,
     *,
     answered_at: datetime,
     rng: np.random.Generator,
@@ -93,7 +99,9 @@ def events_after(
     """What the user does at once; a case whose label is not known counts as answered wrong."""
     found = []
     pairs = zip(request.cases, answer.predictions, strict=False)
-    right = all(case.label is not None and told.get("label") == case.label for case, told in pairs)
+    right = all(
+        case.label is not None and form.parse(told.get("label")) == case.label for case, told in pairs
+    )
     for rate in rates:
         if rng.random() >= (rate.after_right if right else rate.after_wrong):
             continue

@@ -9,14 +9,14 @@ import orjson
 
 from capstan.data import extract
 from capstan.data.asked_rows import asked_rows
+from capstan.embedded.asking import asked_columns
 from capstan.embedded.replay.recorded_rows import RecordedTraffic, record_traffic
 from capstan.embedded.traffic.plan import Case, KeyColumns, RecordedRequest
 from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType
 from capstan.serving.manifest import Manifest
 from capstan.spec import MLSystem
-from capstan.spec.tasks import TASK_FACTS
-from capstan.tasks.labels import LABELS
+from capstan.tasks import task_of
 
 
 def key_columns(manifest: Manifest) -> KeyColumns:
@@ -33,7 +33,7 @@ def rows_of_file(
     data = system.spec.data
     traffic = record_traffic(
         table,
-        columns=[column.name for column in manifest.columns],
+        columns=list(asked_columns(system, manifest)),
         id_column=data.keys.id_column,
         time_column=data.keys.time_column,
         key_column=data.keys.sticky_by,
@@ -42,7 +42,7 @@ def rows_of_file(
         share=1.0,
         no_label_delay_microseconds=0,
     )
-    return _requests(traffic, _sent(manifest))
+    return _requests(traffic, _sent(system, manifest))
 
 
 def rows_of_table(file: Path, system: MLSystem, manifest: Manifest) -> tuple[RecordedRequest, ...]:
@@ -52,14 +52,14 @@ def rows_of_table(file: Path, system: MLSystem, manifest: Manifest) -> tuple[Rec
     """
     data, keys = system.spec.data, manifest.keys
     label = data.label.column
-    form = LABELS[TASK_FACTS[system.spec.objective.task].label]
+    form = task_of(system.spec).label
     # What is not stated to be text is read as a training reads it.
     inferred = ColumnType.NUMBER if form.column == "label_number" else ColumnType.BOOLEAN
     wanted: dict[str, ColumnType | None] = {
         name: None for part, name in keys.items() if part in ("sticky_by", "group")
     }
-    wanted |= {column.name: column.type for column in manifest.columns} | {label: inferred}
-    sent, sticky, group = _sent(manifest), keys.get("sticky_by"), keys.get("group")
+    wanted |= asked_columns(system, manifest) | {label: inferred}
+    sent, sticky, group = _sent(system, manifest), keys.get("sticky_by"), keys.get("group")
     cases: dict[object, list[Case]] = {}
     sticky_keys: dict[object, str] = {}
     for number, row in enumerate(
@@ -73,7 +73,9 @@ def rows_of_table(file: Path, system: MLSystem, manifest: Manifest) -> tuple[Rec
             )
         together = row.get(group) if group is not None else None
         request = number if together is None else str(together)
-        cases.setdefault(request, []).append(Case({name: row[name] for name in sent if name in row}, known))
+        features = {name: row[name] for name in sent if name in row}
+        case = Case(features, known, has_no_label=label in row and truth is None)
+        cases.setdefault(request, []).append(case)
         key = row.get(sticky) if sticky is not None else None
         sticky_keys.setdefault(request, "" if key is None else str(key))
     if not cases:
@@ -81,10 +83,10 @@ def rows_of_table(file: Path, system: MLSystem, manifest: Manifest) -> tuple[Rec
     return tuple(RecordedRequest(tuple(found), sticky_keys[request]) for request, found in cases.items())
 
 
-def _sent(manifest: Manifest) -> tuple[str, ...]:
+def _sent(system: MLSystem, manifest: Manifest) -> tuple[str, ...]:
     """Columns of a request that are rows' own; ids, times and groups are made anew."""
     sticky = manifest.keys.get("sticky_by")
-    names = [column.name for column in manifest.columns] + ([sticky] if sticky is not None else [])
+    names = list(asked_columns(system, manifest)) + ([sticky] if sticky is not None else [])
     return tuple(dict.fromkeys(names))
 
 
@@ -95,7 +97,11 @@ def _requests(traffic: RecordedTraffic, sent: Sequence[str]) -> tuple[RecordedRe
         written = orjson.loads(body)
         rows = [written] if last - first == 1 else written["rows"]
         cases = tuple(
-            Case({name: row[name] for name in sent if name in row}, traffic.labels[case])
+            Case(
+                {name: row[name] for name in sent if name in row},
+                traffic.labels[case],
+                has_no_label=traffic.labels[case] is None,
+            )
             for case, row in zip(range(first, last), rows, strict=True)
         )
         found.append(RecordedRequest(cases, traffic.keys[number]))

@@ -18,6 +18,7 @@ from capstan.embedded.traffic.plan import PlannedRequest
 from capstan.embedded.traffic.reports import EventRate, Report, events_after, labels_after
 from capstan.embedded.traffic.tally import Tally
 from capstan.errors import CapstanError
+from capstan.tasks.labels import LABELS, Label
 
 HAND_IN_SECONDS = 0.5
 """Seconds between two deliveries of what is due."""
@@ -39,6 +40,8 @@ class Reporting:
     label_delay: timedelta | None = None
     """None: labels are kept to themselves."""
     events: tuple[EventRate, ...] = ()
+    label: Label = LABELS["Boolean"]
+    """How an answer's label is read, to know whether it is right."""
 
 
 @dataclass
@@ -72,7 +75,9 @@ class Outbox:
         try:
             if labels:
                 self.desk.post_labels(labels, system=self.system)
-                self.tally.labels += len(labels)
+                without = sum("noLabel" in label for label in labels)
+                self.tally.labels += len(labels) - without
+                self.tally.without_label += without
                 labels = []
             if events:
                 self.desk.post_events([dict(report.body) for report in events], system=self.system)
@@ -112,7 +117,7 @@ def send_traffic(
         at = now()
         if reporting.label_delay is not None:
             outbox.put(labels_after(request, answer, answered_at=at, delay=reporting.label_delay))
-        outbox.put(events_after(request, answer, reporting.events, answered_at=at, rng=rng))
+        outbox.put(events_after(request, answer, reporting.events, reporting.label, answered_at=at, rng=rng))
 
     def look_after() -> None:
         try:

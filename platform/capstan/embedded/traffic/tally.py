@@ -48,6 +48,8 @@ class Tally:
     """Of answered requests."""
     labels: int = 0
     """Handed in."""
+    without_label: int = 0
+    """Rows that were said to have no label."""
     labels_left: int = 0
     """Whose time had not come when the traffic ended."""
     events: Counter[str] = field(default_factory=Counter)
@@ -83,6 +85,7 @@ class Tally:
             "p99_seconds": self.latencies.quantile(0.99),
             "failures": dict(self.failures),
             "labels": self.labels,
+            "without_label": self.without_label,
             "labels_left": self.labels_left,
             "events": dict(sorted(self.events.items())),
             "not_taken": self.not_taken,

@@ -194,8 +194,8 @@ def test_queries_read_what_is_held_as_they_read_the_same_rows_in_files(world: Wo
     rows = [asked(number) for number in range(50)]
     world.send(rows)
     labels = Labels(recorded(rows), np.arange(50))
-    by_columns = label_columns(labels, AT, "Boolean")
-    posted = FEEDBACK.read(list(labels), "Boolean")
+    by_columns = label_columns(labels, AT, ["Boolean"])
+    posted = FEEDBACK.read(list(labels), ["Boolean"])
     table = FEEDBACK.table((entry, AT) for entry in posted)
     assert by_columns == table
     world.held.add_labels(table)

@@ -75,6 +75,14 @@ def test_the_page_holds_the_table_and_the_picture(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_policies_that_decided_alike_share_a_line_that_names_them(tmp_path: Path) -> None:
+    picture = tmp_path / "backtest.svg"
+    write_report(finished(result(0.067), result(0.05), result(0.067)), picture)
+    drawn = picture.read_text()
+    assert "cooldown=7d, and 1 alike" in drawn
+    assert "cooldown=14d, and" not in drawn
+
+
 def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpecError, match=r"must end in \.html, \.png, \.svg"):
         require_report(tmp_path / "backtest.pdf")

@@ -245,7 +245,7 @@ def test_another_release_of_a_library_is_another_input(
     system: MLSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def digests() -> tuple[str, str]:
-        inputs._libraries.cache_clear()
+        inputs.installed_digest.cache_clear()
         return training_digest(system, "rows", request(), None), backtest_digest(system, "rows", ())
 
     before = digests()

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
+from sent_payloads import body
 
 from capstan.embedded.replay.reactions import Reactions
 from capstan.embedded.replay.recorded_rows import record_traffic
@@ -67,7 +68,7 @@ class Users:
                 "outputs": {"probability": probability}, **data,
             },
         }  # fmt: skip
-        self.intake.receive(None, orjson.dumps([payload]), START)
+        self.intake.receive(None, body([payload]), START)
         self.intake.flush()
 
     def reactions(self, query: str = QUERY, within: str = "1d") -> Reactions:

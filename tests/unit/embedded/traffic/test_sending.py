@@ -215,7 +215,7 @@ def test_the_collector_takes_what_is_handed_in(keys: KeyColumns) -> None:
     rates = (EventRate("click", 1, 1), EventRate("purchase", 1, 1, needs_value=True))
     send(Gateway(), range(4), desk=desk, keys=keys, reporting=Reporting(timedelta(0), rates))
     assert len(events_of(desk.events, {"purchase"})) == 8
-    assert len(labels_of([label for _, label in desk.labels], "Boolean")) == 4
+    assert len(labels_of([label for _, label in desk.labels], ["Boolean"])) == 4
 
 
 def test_a_wish_to_stop_ends_it_soon_and_tells_which_labels_are_left() -> None:

@@ -124,7 +124,12 @@ def shared_predictor(
     does, as everywhere.
     """
     if not settings.seldon_executor:
-        return predictor(system, names, settings, version, artifact)
+        made = predictor(system, names, settings, version, artifact)
+        # A client of the Istio ingress chooses the host, by which Envoy marks copies.
+        made["componentSpecs"][0]["spec"]["containers"][0]["env"].append(
+            {"name": "CAPSTAN_COPIES", "value": "1" if shadow else "0"}
+        )
+        return made
     logger = {"mode": "all", "url": executor_log_url(names, executor_token, shadow=shadow)}
     made = predictor(system, names, settings, version, artifact, logger=logger)
     model = made["componentSpecs"][0]["spec"]["containers"][0]

@@ -3,6 +3,7 @@
 import { h, badge, dot, empty, version } from "../dom.js";
 import { moment, stretch, telling, words } from "../format.js";
 import { trace } from "../lineage.js";
+import { drawReason } from "./reason.js";
 
 export function drawAlerts(page) {
   const last = page.watch.windows[page.watch.windows.length - 1];
@@ -26,10 +27,10 @@ function calm(page) {
 
 function now(alert) {
   return h("li", {}, h("button", { type: "button", marks: alert.mark, "data-key": alert.mark, onclick: () => trace(alert.mark) },
-    badge(words(alert.name), "warn"), alert.version && version(alert.version), h("small", {}, `since ${moment(alert.fired_at)}`), h("p", {}, alert.summary)));
+    badge(words(alert.name), "warn"), alert.version && version(alert.version), h("small", {}, `since ${moment(alert.fired_at)}`), h("p", {}, alert.summary)), drawReason(alert.why));
 }
 
 function past(alert, told) {
   return h("li", {}, h("button", { type: "button", marks: alert.mark, "data-key": `${alert.mark}/${alert.fired_at}`, title: alert.summary, onclick: () => trace(alert.mark) },
-    dot("idle"), h("b", {}, words(alert.name)), alert.version && version(alert.version), h("small", {}, stretch(alert.fired_at, alert.resolved_at, { ...told, date: told.day })), h("p", {}, alert.summary)));
+    dot("idle"), h("b", {}, words(alert.name)), alert.version && version(alert.version), h("small", {}, stretch(alert.fired_at, alert.resolved_at, { ...told, date: told.day })), h("p", {}, alert.summary)), drawReason(alert.why, `why-${alert.mark}/${alert.fired_at}`));
 }

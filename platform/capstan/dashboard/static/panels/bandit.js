@@ -3,7 +3,7 @@
 import { h } from "../dom.js";
 import { count, many, metricName, number } from "../format.js";
 import { arms, others, verdicts } from "./experiment.js";
-import { lines } from "./sequence.js";
+import { lines, tint } from "./sequence.js";
 
 export function bandit(found) {
   const last = found.moves[found.moves.length - 1];
@@ -14,8 +14,6 @@ export function bandit(found) {
     found.others.length > 0 && others(found.others),
     verdicts(found));
 }
-
-const tint = (place) => `arm-${Math.min(place, 5)}`;
 
 function shares(found) {
   const moves = found.moves, last = moves[moves.length - 1];

@@ -2,10 +2,10 @@
 
 import { h, badge, version } from "../dom.js";
 import { count, many, metricName, number, percent, signed } from "../format.js";
-import { bound, bounds, sequence } from "./sequence.js";
+import { bound, bounds, sequence, tint } from "./sequence.js";
 
 export function experiment(found) {
-  const rivals = found.arms.filter((arm) => arm.role !== "champion");
+  const rivals = found.arms.map((arm, place) => ({ ...arm, place })).filter((arm) => arm.role !== "champion");
   return h("div", { class: "online", role: "group", "aria-label": "Experiment" },
     h("h3", {}, "Experiment ", h("small", { class: "quiet" }, `${metricName(found.metric)} per unit, ${found.better.toLowerCase()} is better; ${found.rule}`)),
     arms(found.arms, "Arms", (arm) => percent(arm.wanted / 100)),
@@ -21,8 +21,8 @@ export function arms(all, title, wanted) {
   const every = all.reduce((sum, arm) => sum + arm.assigned, 0);
   return h("div", { class: "scroll" }, h("table", { "aria-label": title },
     h("thead", {}, h("tr", {}, ["arm", "units", "share", "wanted", "known", "mean", "difference [bounds]"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, all.map((arm) => h("tr", {},
-      h("th", { scope: "row" }, version(arm.version, arm.role)),
+    h("tbody", {}, all.map((arm, place) => h("tr", {},
+      h("th", { scope: "row" }, version(arm.version, tint(place))),
       h("td", {}, count(arm.assigned)),
       h("td", {}, every > 0 ? percent(arm.assigned / every, 1) : "–"),
       h("td", {}, wanted(arm)),
@@ -37,7 +37,7 @@ export function others(metrics) {
     h("thead", {}, h("tr", {}, ["metric", "arm", "known", "mean", "difference [bounds]"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, metrics.map((metric) => metric.arms.map((arm, place) => h("tr", {},
       h("th", { scope: "row" }, place === 0 && [metricName(metric.metric), h("small", {}, ` ${metric.purpose}, ${metric.better.toLowerCase()} is better`)]),
-      h("td", {}, version(arm.version, arm.role)),
+      h("td", {}, version(arm.version, tint(place))),
       h("td", {}, count(arm.units)),
       h("td", {}, number(arm.mean, 3)),
       h("td", {}, difference(arm))))))));
@@ -53,7 +53,8 @@ function course(found, arm) {
   return sequence(arm.series, {
     levels: [found.promote_above, found.reject_below],
     words: `${metricName(found.metric)} of ${arm.version} against the champion by day, at last ${said}`,
-    caption: [version(arm.version, arm.role), ` ${said}`],
+    tint: tint(arm.place),
+    caption: [version(arm.version, tint(arm.place)), ` ${said}`],
   });
 }
 

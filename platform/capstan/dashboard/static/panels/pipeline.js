@@ -83,13 +83,13 @@ function gates(run) {
 }
 
 /** Values by two names each; where all are counts, a cell is the darker the more of its row it has. */
-function table({ title, of_rows, of_columns, rows, columns, cells, notes }) {
+function table({ title, whose, of_rows, of_columns, rows, columns, cells, notes }) {
   const counted = cells.flat().every(Number.isInteger);
   const shade = (row, value) => (counted ? `${Math.round((100 * value) / Math.max(1, row.reduce((sum, one) => sum + one, 0)))}%` : "0%");
   const shown = (value) => (typeof value === "string" ? value : value === null || Number.isInteger(value) ? count(value) : metric(value));
   return h("div", { class: "scroll", "data-scroll": title, tabindex: -1 },
     h("table", { class: "numbers crossed" },
-      h("caption", {}, h("b", {}, title), ` of the test window: ${of_rows} down, ${of_columns} across`),
+      h("caption", {}, h("b", {}, title), ` of ${whose || "the test window"}: ${of_rows} down, ${of_columns} across`),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, of_rows), columns.map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, rows.map((name, at) => h("tr", {}, h("th", { scope: "row" }, name),
         cells[at].map((value) => h("td", { vars: { "--share": shade(cells[at], value) } }, shown(value))))))),

@@ -5,12 +5,15 @@ import { clock, date, many, signed, telling } from "../format.js";
 
 const W = 420, LEFT = 50, RIGHT = 10, TOP = 8, BOTTOM = 112, H = 130;
 
+/** The colour of an arm, by its place among all of them, the champion first. */
+export const tint = (place) => `arm-${Math.min(place, 5)}`;
+
 export const bound = (value) => (value === null ? "open" : signed(value));
 /** Bounds in words; where no side is bounded, nothing is known yet. */
 export const bounds = (one) => (one.lower === null && one.upper === null ? "no bounds yet" : `bounds ${bound(one.lower)} to ${bound(one.upper)}`);
 
 /** The points between their bounds, with lines at 0 and at the named levels; `words` tells the picture to who can't see it. */
-export function sequence(points, { levels = [], words, caption }) {
+export function sequence(points, { levels = [], words, caption, tint = "" }) {
   const last = points[points.length - 1], told = telling(points.map((p) => p.at));
   const finite = points.flatMap((p) => [p.lower, p.upper]).filter((v) => v !== null);
   // The widest early bounds would flatten what matters: the frame holds the later half of them.
@@ -24,7 +27,7 @@ export function sequence(points, { levels = [], words, caption }) {
   const level = (value) => [
     s("line", { class: value === 0 ? "zero" : "margin", x1: LEFT, x2: W - RIGHT, y1: y(value), y2: y(value) }),
     s("text", { x: LEFT - 4, y: y(value) + 3, "text-anchor": "end" }, value === 0 ? "0" : signed(value, 3))];
-  return h("figure", { class: "sequence" },
+  return h("figure", { class: `sequence ${tint}` },
     s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": words },
       points.length > 1 && s("polygon", { class: "band", points: [...upper, ...lower].join(" ") }),
       points.length === 1 && s("line", { class: "reach", x1: x(last.at), x2: x(last.at), y1: y(last.lower ?? low), y2: y(last.upper ?? high) }),

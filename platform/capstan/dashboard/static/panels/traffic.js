@@ -1,7 +1,7 @@
 // Which version gets which share, how it does, and the last minutes as lines.
 
 import { h, s, empty, version } from "../dom.js";
-import { count, latency, percent, rate } from "../format.js";
+import { count, latency, many, metric, percent, rate } from "../format.js";
 
 export function drawTraffic(page) {
   const traffic = page.traffic;
@@ -9,7 +9,7 @@ export function drawTraffic(page) {
     if (page.away.gateway) return empty("The gateway does not answer", page.away.gateway);
     return empty("No traffic yet", "As soon as the first model is deployed, it gets all requests, and they are counted here.");
   }
-  return [splitBar(traffic), traffic.trouble && h("p", { class: "bad-text", role: "status" }, traffic.trouble), table(traffic), spark(traffic), totals(traffic.totals)];
+  return [splitBar(traffic), traffic.trouble && h("p", { class: "bad-text", role: "status" }, traffic.trouble), table(traffic), spark(traffic), totals(traffic.totals), promises(page.budgets)];
 }
 
 function splitBar({ arms, mirrors }) {
@@ -65,4 +65,21 @@ function totals(t) {
   if (!items.length) return null;
   return h("dl", { class: "totals" }, items.map(([name, value, bad]) =>
     h("div", {}, h("dt", {}, name), h("dd", { class: bad ? (value ? "bad-text" : "good-text") : "" }, count(value)))));
+}
+
+// What is left of the share of each promise that may fail.
+function promises(budgets) {
+  if (!budgets.length) return null;
+  return h("table", { class: "numbers promises" },
+    h("caption", {}, "promises to users, and what is left of the share that may fail"),
+    h("thead", {}, h("tr", {}, ["promise", "budget left", "last hour"].map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, budgets.map((one) => {
+      const left = one.left === null ? 0 : Math.max(0, Math.min(1, one.left));
+      const tone = one.left === null ? "quiet" : one.left <= 0 ? "bad-text" : "";
+      return h("tr", {},
+        h("th", { scope: "row" }, one.name, " ", h("small", {}, one.promise)),
+        h("td", { class: tone, title: `of ${many(one.window_days, "day")}` }, one.left === null ? "nothing counted" : one.left < 0 ? "overdrawn" : percent(left),
+          one.left !== null && h("div", { class: "track" }, h("i", { class: one.left <= 0.1 ? "bad" : "", vars: { width: `${100 * left}%` } }))),
+        h("td", { class: one.burn_rate !== null && one.burn_rate > 1 ? "bad-text" : "", title: "how many times as often as it may it fails" }, one.burn_rate === null ? "–" : `${metric(one.burn_rate, 1)} ×`));
+    })));
 }

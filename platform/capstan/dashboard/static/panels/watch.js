@@ -9,7 +9,7 @@ const wide = () => window.innerWidth > 1080;
 export function drawDrift(page) {
   const { windows } = page.watch;
   if (!windows.length) {
-    return empty("No window decided yet", `The monitor compares ${page.watch.every ? `each ${length(page.watch.every).replace(/^1 /, "")}` : "each window"} of requests with the training data; the first result appears when the first window has closed.`);
+    return empty("No window decided yet", `The monitor compares ${page.watch.every ? `each ${length(page.watch.every).replace(/^1 /, "")}` : "each window"} of requests with its reference; the first result appears when the first window has closed.`);
   }
   const told = edges(windows);
   const features = [...new Set(windows.flatMap((w) => w.cells.map((cell) => cell.feature)))];
@@ -81,7 +81,7 @@ function summary(page) {
     return `newest window, to ${told.date(last.end)}: not judged, ${last.gap}. ${others}; nothing is known about drift in ${judged ? "the others" : "any"}.`;
   }
   const over = last.cells.filter((cell) => cell.is_breach).length;
-  return `newest window, to ${told.date(last.end)}: ${over} of ${many(last.cells.length, "feature")} above ${last.cells.length === 1 ? "its" : "their"} threshold`;
+  return `newest window, to ${told.date(last.end)}: ${over} of ${many(last.cells.length, "feature")} above ${last.cells.length === 1 ? "its" : "their"} threshold${inSlices(last)}`;
 }
 
 function describe(w, cell, told) {
@@ -92,12 +92,14 @@ function describe(w, cell, told) {
     h("b", {}, cell.feature), ` ${when}, ${w.version}: `,
     cell.distance === null ? "no distance" : `${cell.test ? `${cell.test} ` : ""}distance ${metric(cell.distance)} against threshold ${metric(cell.threshold)}`,
     cell.distance !== null && cell.threshold ? ` (${(cell.distance / cell.threshold).toFixed(2)}×)` : "",
-    cell.missing ? `, ${percent(cell.missing, 1)} missing` : "", w.rows !== null ? `, ${many(w.rows, "row")}` : "",
+    cell.missing ? `, ${percent(cell.missing, 1)} missing` : "", w.rows !== null ? `, ${many(w.rows, "row")}` : "", inSlices(w),
   ];
 }
 
+const inSlices = (w) => (w.slices.length ? `; by slice: ${w.slices.join(", ")}` : "");
+
 export function drawQuality(page) {
-  return [quality(page), page.watch.online.length > 0 && online(page.watch.online)].filter(Boolean);
+  return [quality(page), concept(page), page.watch.online.length > 0 && online(page.watch.online)].filter(Boolean);
 }
 
 function online(rows) {
@@ -114,13 +116,14 @@ function online(rows) {
 function quality(page) {
   const { windows, quality_metric: name } = page.watch;
   const known = windows.filter((w) => w.quality !== null), told = edges(windows);
+  const guessed = windows.filter((w) => w.estimate?.value != null);
   const gap = windows[windows.length - 1]?.quality_gap ?? "";
-  if (!known.length && gap) return empty("Quality was not judged", `${windows.length === 1 ? "In the only window" : "In the newest window"}: ${gap}. No alert does not mean that the model is still good.`);
-  if (!known.length) {
+  if (!known.length && !guessed.length && gap) return empty("Quality was not judged", `${windows.length === 1 ? "In the only window" : "In the newest window"}: ${gap}. No alert does not mean that the model is still good.`);
+  if (!known.length && !guessed.length) {
     return empty("No labelled window yet", `The champion's ${metricName(name) || "quality"} appears here once enough labels have come for a closed window.`);
   }
   const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = wide() ? 345 : 200, L = 40, B = 40;
-  const values = [...known.map((w) => w.quality), ...windows.map((w) => w.quality_floor).filter((floor) => floor !== null)];
+  const values = [...known.map((w) => w.quality), ...guessed.flatMap((w) => [w.estimate.value, w.estimate.low, w.estimate.high]).filter((value) => value !== null), ...windows.map((w) => w.quality_floor).filter((floor) => floor !== null)];
   const pad = (Math.max(...values) - Math.min(...values)) * 0.15 || 0.02;
   const [low, high] = [Math.min(...values) - pad, Math.max(...values) + pad];
   const x = (i) => L + ((i + 0.5) / windows.length) * (W - L - 6);
@@ -144,16 +147,55 @@ function quality(page) {
   const side = isLowerBetter(name) ? "above" : "below";
   const half = (W - L - 6) / windows.length / 2, newest = floors[floors.length - 1];
   const levels = [low + pad / 2, (low + high) / 2, high - pad / 2];
-  const last = known[known.length - 1];
+  const last = known[known.length - 1], guess = guessed[guessed.length - 1];
   const bar = Math.max(1.5, (W - L) / windows.length - 2);
   return h("figure", { class: "quality" },
-    s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${metricName(name)} of the champion, newest ${metric(last.quality)}` },
+    s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": last ? `${metricName(name)} of the champion, newest ${metric(last.quality)}` : `${metricName(name)} of the champion, as it is estimated before labels` },
       levels.map((v) => [s("line", { class: "grid", x1: L, x2: W, y1: y(v), y2: y(v) }), s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, metric(v, 2))]),
       floors.map((floor) => s("line", { class: "floor", x1: x(floor.first) - half, x2: x(floor.last) + half, y1: y(floor.value), y2: y(floor.value) }, s("title", {}, `${floor.version}: alert ${side} ${metric(floor.value)}`))),
       newest !== undefined && s("text", { class: "floor-name", x: W - 4, y: y(newest.value) + (side === "above" ? -6 : 14), "text-anchor": "end" }, `${newest.version}: alert ${side}`),
+      guessed.map((w) => guessOf(w, x(windows.indexOf(w)), y, told)),
       lines.map((d) => s("path", { class: "line", d })),
       windows.map((w, i) => w.quality !== null && s("circle", { class: "value", cx: x(i), cy: y(w.quality), r: 3 }, s("title", {}, `${told.date(w.end)}, ${w.version}: ${metric(w.quality)}, ${percent(w.coverage ?? 0)} labelled`))),
       windows.map((w, i) => w.coverage !== null && s("rect", { class: "coverage", x: x(i) - bar / 2, width: bar, y: H - 18 - 14 * w.coverage, height: 14 * w.coverage })),
       ticks(windows.map((w) => w.end)).map((text, i) => text && s("text", { x: x(i), y: H - 4 }, text))),
-    h("figcaption", {}, h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${told.date(last.end)}`), last.quality_notes.map((note) => h("span", {}, note)), h("span", {}, gap ? `newest window not judged: ${gap}` : `labelled ${percent(last.coverage ?? 0)} (bars)`)));
+    h("figcaption", {}, last && h("span", {}, h("b", {}, metric(last.quality)), ` ${metricName(name)} of ${last.version}, to ${told.date(last.end)}`), guess && h("span", { class: "guessed" }, estimated(guess, told)), last && last.quality_notes.map((note) => h("span", {}, note)), h("span", {}, gap ? `newest window not judged: ${gap}` : last ? `labelled ${percent(last.coverage ?? 0)} (bars)` : "no labels yet")));
+}
+
+// What a window's quality probably is: a diamond with its interval, crossed out where the truth lay elsewhere.
+function guessOf(w, x, y, told) {
+  const { value, low, high, held, is_sure: sure } = w.estimate;
+  return s("g", { class: `guess${held === false ? " wrong" : ""}${sure ? "" : " unsure"}` },
+    s("title", {}, `${told.date(w.end)}, ${w.version}: ${estimated(w, told)}`),
+    low !== null && s("line", { x1: x, x2: x, y1: y(low), y2: y(high) }),
+    s("path", { d: `M${x - 4} ${y(value)}L${x} ${y(value) - 4}L${x + 4} ${y(value)}L${x} ${y(value) + 4}Z` }));
+}
+
+function estimated(w, told) {
+  const { value, low, high, held, message } = w.estimate;
+  const interval = low === null ? "" : ` (${metric(low)} to ${metric(high)})`;
+  const truth = held === null ? "" : held ? "; the truth lay within" : "; the truth lay elsewhere";
+  return `estimated before labels ${metric(value)}${interval}, to ${told.date(w.end)}${truth}${message ? `; may be wrong: ${message}` : ""}`;
+}
+
+// Losses of labelled rows beside those of the test, as the detector of concept drift sees them.
+function concept(page) {
+  const { windows } = page.watch, seen = windows.filter((w) => w.concept);
+  if (!seen.length) return null;
+  const told = edges(windows), newest = seen[seen.length - 1].concept, known = seen.filter((w) => w.concept.loss !== null);
+  const title = `${newest.detector} on the losses of rows (${metricName(newest.metric)})`;
+  const state = newest.gap ? `not judged: ${newest.gap}` : newest.is_rise ? `rise found, since ${told.date(newest.since)}` : "no rise";
+  const words = h("figcaption", {}, h("span", {}, h("b", { class: newest.is_rise ? "bad-text" : "" }, state), ` · ${title}`), newest.loss !== null && h("span", {}, `${metric(newest.loss)} a row, at the test ${metric(newest.reference)}`));
+  if (!known.length) return h("figure", { class: "concept" }, words);
+  const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = 70, L = 40;
+  const all = known.flatMap((w) => [w.concept.loss, w.concept.reference]).filter((value) => value !== null);
+  const pad = (Math.max(...all) - Math.min(...all)) * 0.2 || 0.01, low = Math.min(...all) - pad, high = Math.max(...all) + pad;
+  const x = (w) => L + ((windows.indexOf(w) + 0.5) / windows.length) * (W - L - 6), y = (v) => 4 + (1 - (v - low) / (high - low)) * (H - 8);
+  const half = (W - L - 6) / windows.length / 2;
+  return h("figure", { class: "concept" },
+    s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${title}: ${state}` },
+      [low + pad, high - pad].map((v) => s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, metric(v, 2))),
+      known.map((w) => w.concept.reference !== null && s("line", { class: "floor", x1: x(w) - half, x2: x(w) + half, y1: y(w.concept.reference), y2: y(w.concept.reference) })),
+      known.map((w) => s("circle", { class: w.concept.is_rise ? "value rise" : "value", cx: x(w), cy: y(w.concept.loss), r: 3 }, s("title", {}, `${told.date(w.end)}, ${w.version}: ${metric(w.concept.loss)} a row, at the test ${metric(w.concept.reference)}`)))),
+    words);
 }
