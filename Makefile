@@ -26,7 +26,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster test-deep cluster-programs check bench format clean docs site charts images kind
+.PHONY: chromium libatomic java router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster test-deep cluster-programs check bench format clean docs site charts images kind
 .DEFAULT_GOAL := help
 # Tiers share cores and ports: `make -j test` runs them one after the other all the same.
 .NOTPARALLEL:
@@ -56,6 +56,10 @@ libatomic: $(STAMP)
 	@.venv/lib/python3.11/site-packages/playwright/driver/node --version >/dev/null 2>&1 || { \
 		$(call debian,libatomic,libatomic1); }
 
+# METEOR and CIDEr are programs in Java.
+java:
+	@command -v java >/dev/null || { $(call debian,Java,default-jre-headless); }
+
 # The router of Seldon graphs has packages of its own, since seldon-core wants another Python.
 router: $(STAMP)
 	@UV=$(abspath $(UV)) platform/images/bandit-router/environment >/dev/null
@@ -75,7 +79,7 @@ example: $(STAMP) ## one of examples/ through the whole loop, in minutes; one wi
 		examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
 # What a later tier needs is installed first, so that a person who is asked for a password need not wait for it.
-test: chromium libatomic router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: chromium libatomic java router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 
 test-unit: $(STAMP)
 	@$(call tier,unit,tests/unit tests/members,-n 2)
@@ -83,7 +87,7 @@ test-unit: $(STAMP)
 test-simulation: $(STAMP)
 	@$(call tier,simulation,tests/simulation,-n 2)
 
-test-contract: $(STAMP) router
+test-contract: $(STAMP) java router
 	@$(call tier,contract,tests/contract,-n 2 --dist loadfile --no-loadscope-reorder,real)
 
 test-embedded: $(STAMP)
@@ -92,11 +96,11 @@ test-embedded: $(STAMP)
 test-browser: $(STAMP) chromium libatomic
 	@$(call tier,browser,tests/browser,-n 2,real)
 
-test-deep: $(STAMP) ## models of PyTorch and XGBoost, in an environment of its own (on Linux some 5 GB)
-	@UV_PROJECT_ENVIRONMENT=build/deep-environment $(UV) sync -q --frozen --python 3.11 --extra deep --extra xgboost
+test-deep: $(STAMP) java ## models of PyTorch and XGBoost, batches on Spark, in an environment of its own (on Linux some 6 GB)
+	@UV_PROJECT_ENVIRONMENT=build/deep-environment $(UV) sync -q --frozen --python 3.11 --extra deep --extra xgboost --extra spark
 	@build/deep-environment/bin/pytest -q tests/deep
 
-test-cluster: $(STAMP) ## the tests in a real cluster: that of KUBECONFIG, or of kind; builds images first
+test-cluster: $(STAMP) chromium libatomic ## the tests in a real cluster: that of KUBECONFIG, or of kind; builds images first
 	@started=$$(date +%s); echo "== cluster"; tests/cluster/run; code=$$?; \
 		echo "== cluster took $$(( $$(date +%s) - started )) s"; exit $$code
 
@@ -134,10 +138,11 @@ site: $(STAMP) ## the documentation as a site: build/site/index.html
 	@cd build && site-environment/bin/zensical build --clean --strict
 	@echo "the site: build/site/index.html"
 
-charts: $(STAMP) ## regenerate what the chart has from code: custom resources, roles
+charts: $(STAMP) ## regenerate what the chart has from code: custom resources, roles, dashboards
 	$(RUN) python -m capstan.cluster.crds --write charts/capstan/crds
 	$(RUN) python -m capstan_operator.rights > charts/capstan/files/rights.yaml.new && mv charts/capstan/files/rights.yaml.new charts/capstan/files/rights.yaml
 	$(RUN) python -m capstan_page.rights > charts/capstan/files/page-rights.yaml.new && mv charts/capstan/files/page-rights.yaml.new charts/capstan/files/page-rights.yaml
+	$(RUN) python -m capstan.monitoring.dashboards charts/capstan-stack/files/dashboards
 
 clean: ## remove the environment and all local state
 	rm -rf .venv .uv .capstan build

@@ -81,6 +81,10 @@ def _claims(system: Object) -> list[str]:
     """Claims that Capstan makes; a claim that the file names belongs to a person."""
     meta = system["metadata"]
     names = SystemNames(str(meta["namespace"]), SystemName(str(meta["name"])))
-    data = ((system.get("spec") or {}).get("data") or {}).get("volume") or {}
+    spec = system.get("spec") or {}
+    data = (spec.get("data") or {}).get("volume") or {}
     own_data = [] if data.get("claim") else [names.data_claim]
-    return [*own_data, names.record_claim, names.artifacts_claim]
+    # A file that asks for batches no more may have had a claim for them.
+    batches = ((spec.get("batch") or {}).get("volume") or {}).get("claim")
+    own_batches = [] if batches else [names.predictions_claim]
+    return [*own_data, names.record_claim, names.artifacts_claim, *own_batches]

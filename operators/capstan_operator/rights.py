@@ -50,7 +50,7 @@ NAMESPACED: Sequence[Right] = (
     Right("", ("pods/log",), ("get",), "progress of a training"),
     Right("", ("events",), ("create", "list"), "tell the story; why a training's pod is not scheduled"),
     Right("apps", ("deployments",), (*_WATCH, *_APPLY, "delete"), "gateway, collector, monitor, versions"),
-    Right("batch", ("jobs",), (*_WATCH, *_APPLY), "trainings"),
+    Right("batch", ("jobs",), (*_WATCH, *_APPLY), "trainings, batches of predictions"),
     Right("policy", ("poddisruptionbudgets",), (*_WATCH, *_APPLY, "delete"), "drains take one pod at a time"),
     Right("autoscaling", ("horizontalpodautoscalers",), (*_APPLY, "delete"), "replicas of a version"),
     Right("networking.k8s.io", ("networkpolicies",), ("list", "watch", *_APPLY), "who talks to whom"),

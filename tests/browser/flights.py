@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from ruamel.yaml import YAML
 from simulation.world import DAY, START, SYSTEM, Model, World
 
 from capstan.adapters.memory.loop import Training
+from capstan.dashboard.budgets import Budget
 from capstan.dashboard.page import Part, Progress, Tone, Totals, VersionNumbers
 from capstan.dashboard.view import Sources, StoreView
 from capstan.domain.comparison import (
@@ -28,7 +31,8 @@ from capstan.domain.triggers import OperationAlert
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.versions import Digest, SystemName
 from capstan.monitoring.checkpoint import Checkpoint
-from capstan.monitoring.windows import DriftWindow, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import Cause, Causes, DriftWindow, QualityWindow, WindowOutcome
+from capstan.monitoring.windows_json import tell_causes
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES = (
@@ -47,17 +51,23 @@ SCORES = {
 
 def file_spec() -> dict[str, Any]:
     """The example's own file, so that the page is shown the shape that people see first."""
-    text = (ROOT / "examples/flight-delays/system.yaml").read_text()
-    spec: dict[str, Any] = YAML(typ="safe", pure=True).load(text)["spec"]
+    spec: dict[str, Any] = copy.deepcopy(_document()["spec"])
     spec["replay"] = {**spec["replay"], "start": "2013-02-01", "end": "2014-01-01"}
     return spec
+
+
+@cache
+def _document() -> Any:
+    return YAML(typ="safe", pure=True).load((ROOT / "examples/flight-delays/system.yaml").read_text())
 
 
 class Flights(World):
     """The simulated world with candidates, steps and noisy days."""
 
-    def __init__(self) -> None:
-        super().__init__(file_spec())
+    def __init__(self, **monitoring: Any) -> None:
+        spec = file_spec()
+        spec["monitoring"] = {**spec["monitoring"], **monitoring}
+        super().__init__(spec)
         self.training = self.succeed
         self.requests_per_day = 480
 
@@ -155,7 +165,17 @@ def windows_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> list
                     **{"test": "KS", "distance": round(0.12 * ratio, 4), "threshold": 0.12, "rows": 3300},
                     **{"breach": ratio > 1, "missing_rate": 0.004 if name == "wind_dir" else 0.0},
                 }
+                if ratio > 1:
+                    features[name]["moves"] = [
+                        {"what": f"{name} up to -4.8", "before": 0.012, "now": min(0.9, 0.05 * age)},
+                        {"what": f"{name} above 18.3", "before": 0.31, "now": 0.12},
+                    ]
             breach = any(feature["breach"] for feature in features.values())
+            moved = [
+                f"Of 18 features {sum(one['breach'] for one in features.values())} moved: temp (KS 0.161 above 0.120).",
+                "Shares of rows at training and now: temp up to -4.8 1 % -> 22 %.",
+                "The other 16 stayed within their thresholds.",
+            ]
             in_a_row = in_a_row + 1 if breach else 0
             labelled = since + age * 7 * DAY + 2 * DAY <= now
             quality = {
@@ -168,6 +188,10 @@ def windows_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> list
                     "start": (since + number * 7 * DAY).isoformat(),
                     "end": (since + age * 7 * DAY).isoformat(),
                     **{"drift_alert": in_a_row >= 2, "features": features, "has_enough_rows": True},
+                    **{
+                        "alerts": ["DriftDetected"] * (in_a_row >= 2),
+                        "moved": {"drift": moved} if breach else {},
+                    },
                     "outputs": {
                         "probability": {
                             "distance": round(0.03 + 0.014 * age, 4),
@@ -180,6 +204,44 @@ def windows_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> list
             )
             number += 1
     return found
+
+
+def with_reasons(windows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The same windows with estimates, a detector of concept drift, and what explains the last drop."""
+    found: list[Mapping[str, Any]] = []
+    for number, window in enumerate(windows):
+        value = 0.69 - 0.013 * number
+        truth = window["quality"]["value"] if window["quality"] else None
+        low, high = value - 0.02, value + 0.02
+        estimate = {
+            **{"metric": "rocAuc", "value": value, "low": low, "high": high, "is_sure": True, "message": ""},
+            **{"truth": truth, "held": None if truth is None else low <= truth <= high},
+        }
+        quality = window["quality"]
+        if quality is not None:
+            loss, is_rise = 0.55 + 0.012 * number, number > 4
+            concept = {
+                **{"detector": "PageHinkley", "metric": "logLoss", "loss": loss, "reference": 0.56},
+                **{"outcome": "Breach" if is_rise else "Fine", "since": window["end"] if is_rise else None},
+            }
+            quality = {**quality, "concept": concept, "causes": tell_causes(CAUSES)}
+            window = {**window, "alerts": [*window["alerts"], "QualityDropped"]}
+        found.append({**window, "estimate": estimate, "quality": quality})
+    return found
+
+
+CAUSES = Causes(
+    "logLoss",
+    3217,
+    0.634,
+    0.56,
+    (
+        Cause("carrier", "carrier=EV", 0.31, 0.17, 0.78, 0.74, 0.022, 0.009, 0.011),
+        Cause("temp", "temp up to -4.8", 0.06, 0.05, 0.98, 0.63, 0.001, 0.019, 0.008),
+    ),
+    0.023,
+    0.013,
+)
 
 
 def unjudged_until(now: datetime, reigns: Sequence[tuple[datetime, str]]) -> list[Mapping[str, Any]]:
@@ -241,9 +303,15 @@ class Scene:
     has_enough_rows: bool = True
     """False: 84 rows come a week, where a window needs a thousand."""
 
+    has_reasons: bool = False
+    """Whether windows tell estimates and causes, and Prometheus knows of budgets."""
+
     def _windows(self) -> list[Mapping[str, Any]]:
         now = self.world.clock.now()
-        return windows_until(now, self.reigns) if self.has_enough_rows else unjudged_until(now, self.reigns)
+        if not self.has_enough_rows:
+            return unjudged_until(now, self.reigns)
+        windows = windows_until(now, self.reigns)
+        return with_reasons(windows) if self.has_reasons else windows
 
     def view(self) -> StoreView:
         world = self.world
@@ -258,6 +326,9 @@ class Scene:
             operation_alerts=world.alerts.operation,
             windows=self._windows,
             numbers=self._or_broken("Prometheus", self._numbers),
+            budgets=lambda: (
+                {"answered": Budget(0.72, 0.4), "soon": Budget(-0.2, 3.1)} if self.has_reasons else {}
+            ),
             totals=lambda: Totals(self.sent, 0, 0, self.sent, 0, int(self.sent * 0.96)),
             parts=self._parts,
             progress=self._progress,
@@ -365,6 +436,25 @@ def canary() -> Scene:
     scene.world.resolve()
     scene.sent = 44_010
     return scene
+
+
+def dropped() -> Scene:
+    """Seven weeks of one champion: inputs drifted, then quality fell, and users were promised two things."""
+    answered = {"name": "answered", "availability": {"objective": "99.9%"}}
+    soon = {"name": "soon", "latency": {"below": "100ms", "objective": "99%"}}
+    fast = {"name": "fast", "latency": {"below": "10ms", "objective": "95%"}}
+    world = Flights(slos=[answered, soon, fast])
+    world.start()
+    world.days(50)
+    drift, drop = world.fire(), world.fire("QualityDropped", mark="drop")
+    world.alerts.firing = [
+        replace(
+            drift, summary="drift in 2 windows in a row; above threshold in the last: temp 0.161 (distance)"
+        ),
+        replace(drop, summary="rocAuc 0.612 in the last window with labels, at the test 0.701"),
+    ]
+    world.settle()
+    return Scene(world, [(START, "v1")], sent=21_300, has_reasons=True)
 
 
 def blind() -> Scene:

@@ -47,6 +47,14 @@ def test_a_system_and_its_dialog(serve: Serve, open_page: Open, dark: bool) -> N
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_reasons_of_alerts_estimates_and_promises(serve: Serve, open_page: Open, dark: bool) -> None:
+    page = open_page(serve(flights.dropped()).entry, dark=dark).page
+    expect(page.locator("#alerts .reason-of svg")).to_have_count(2)
+    expect(page.locator("#traffic .promises")).to_be_visible()
+    assert faults(page) == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_list_and_the_door(serve_several: Callable[..., str], open_page: Open, dark: bool) -> None:
     systems = SeveralSystems({SystemAddress("flights", "flight-delays"): flights.canary()}, more=9)
     address = serve_several(systems)

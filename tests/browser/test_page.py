@@ -30,6 +30,7 @@ SCENES = {
     "shadow": flights.shadow,
     "canary": flights.canary,
     "blind": flights.blind,
+    "dropped": flights.dropped,
 }
 LIT = re.compile(r"\blit\b")
 NOTIFICATION = (
@@ -141,6 +142,43 @@ def test_a_gate_by_groups_is_shown_with_counts_numbers_words_and_what_is_not_kno
     expect(table.locator("tbody tr")).to_have_text(["UA2,2400.122judged", "HA14–left out"])
     # Only counts of one kind are shaded by their share of the row.
     assert table.locator("td").first.evaluate("cell => cell.style.getPropertyValue('--share')") == "0%"
+
+
+def test_an_alert_tells_what_moved_in_a_picture_and_three_sentences(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.dropped()).entry).page
+    drop = page.locator("#alerts .firing li", has_text="Quality dropped")
+    expect(drop.locator(".reason-of p")).to_have_count(3)
+    expect(drop.locator(".reason-of p").nth(1)).to_contain_text("carrier=EV explains 42 % of the rise")
+    expect(drop.locator("svg text.name")).to_have_text(["carrier=EV", "temp up to -4.8", "all other rows"])
+    mix, within = (drop.locator(f"svg rect.{kind}").first for kind in ("mix", "within"))
+    assert float(mix.get_attribute("width") or 0) > 2 * float(within.get_attribute("width") or 0)
+    expect(drop.locator("svg rect.rest")).to_have_count(1)
+    drift = page.locator("#alerts .firing li", has_text="Drift detected")
+    expect(drift.locator("svg text", has_text="→").first).to_have_text(
+        "1 % → 15 %"
+    )  # of the window that raised the alert
+
+
+def test_estimates_stand_beside_the_truth_and_losses_beside_the_tests(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.dropped()).entry).page
+    expect(page.locator("#quality .guess")).to_have_count(7)
+    expect(page.locator("#quality .guessed")).to_contain_text(
+        "estimated before labels 0.612 (0.592 to 0.632)"
+    )
+    expect(page.locator("#quality .concept")).to_contain_text("rise found, since")
+    expect(page.locator("#quality .concept")).to_contain_text("0.610 a row, at the test 0.560")
+
+
+def test_a_promise_tells_what_is_left_of_its_budget_and_what_nobody_counted(
+    serve: Serve, open_page: Open
+) -> None:
+    page = open_page(serve(flights.dropped()).entry).page
+    rows = page.locator("#traffic .promises tbody tr")
+    expect(rows.nth(0)).to_contain_text("99.9% of predictions answered")
+    expect(rows.nth(0)).to_contain_text("72 %")
+    expect(rows.nth(1)).to_contain_text("overdrawn")
+    expect(rows.nth(1)).to_contain_text("3.1 ×")
+    expect(rows.nth(2)).to_contain_text("nothing counted")
 
 
 def test_windows_that_were_not_judged_do_not_look_calm(serve: Serve, open_page: Open) -> None:

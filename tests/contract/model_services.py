@@ -82,7 +82,7 @@ class Service:
         app = web.Application(client_max_size=8 << 20)
         app.router.add_get("/v2/health/ready", self.health)
         app.router.add_get("/v2/models/{name}", self.health)
-        for path in ("/predict", "/v2/models/{name}/infer", "/feedback", "/events"):
+        for path in ("/predict", "/v2/models/{name}/infer", "/feedback", "/events", "/webhooks/{sender}"):
             app.router.add_post(path, self.predict)
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self.runner.setup()

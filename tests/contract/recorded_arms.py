@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
+from sent_payloads import body
 from starlette.testclient import TestClient
 
 from capstan.adapters.own.evidence import ParquetEvidence
@@ -105,7 +106,7 @@ class Shop:
         return {"id": f"boot{by}-{self._sequence}", "source": f"/capstan/shop/{by}", "data": data}
 
     def put(self, *payloads: Mapping[str, object], heading: Heading | None = None) -> None:
-        self.intake.receive(heading, orjson.dumps(list(payloads)), START)
+        self.intake.receive(heading, body(payloads), START)
 
     def ask(self, request: str, arm: str | None, at: datetime, **more: Any) -> None:
         self.put(self.payload(request, arm, at, **more))

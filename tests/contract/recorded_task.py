@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from contract.recorded_arms import no_bento
+from sent_payloads import body
 from starlette.testclient import TestClient
 
 from capstan.adapters.own.evidence import ParquetEvidence
@@ -74,7 +75,7 @@ class RecordedTask:
         }
 
     def receive(self, events: Sequence[Mapping[str, object]]) -> None:
-        self.intake.receive(None, orjson.dumps(events), NOON)
+        self.intake.receive(None, body(events), NOON)
 
     def feedback(self, labels: Sequence[Mapping[str, object]]) -> None:
         self.intake.feedback(orjson.dumps({"labels": labels}), NOON, system=None)

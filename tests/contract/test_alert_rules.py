@@ -17,6 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from ruamel.yaml import YAML
+from sent_payloads import body
 
 from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
@@ -34,11 +35,21 @@ from capstan.domain.system import SystemState
 from capstan.domain.versions import Digest, ModelVersion, RunName, SystemName, VersionName
 from capstan.engine.standstill import Standstill, standstill_metrics, standstill_of
 from capstan.monitoring.checkpoint import Checkpoint
+from capstan.monitoring.dashboards.panels import DASHBOARDS, DRIFT, QUALITY
 from capstan.monitoring.exposition import Exposition
 from capstan.monitoring.held_alerts import held_alerts
 from capstan.monitoring.questions import alerts
 from capstan.monitoring.rules import render
-from capstan.monitoring.windows import DriftWindow, Estimate, FeatureDrift, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import (
+    Concept,
+    DriftWindow,
+    Estimate,
+    FeatureDrift,
+    QualityWindow,
+    SliceDrift,
+    SlicesDrift,
+    WindowOutcome,
+)
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
 from capstan.recording.collector.metrics import CollectorMetrics
@@ -52,6 +63,7 @@ FOUND = {alert.name for alert in alerts()} - {"MonitorBlind"}
 """Alerts about what was found; the other says that nothing could be."""
 HEEDED_BY = {
     "QualityDropped": {"severity": "critical", "trigger": "quality"},
+    "ConceptDrifted": {"severity": "warning", "trigger": "quality"},
     "EstimatedQualityDropped": {"severity": "warning", "trigger": "estimated_quality"},
 }
 SINCE, WEEK = datetime(2013, 2, 1, 5, tzinfo=UTC), timedelta(days=7)
@@ -62,6 +74,7 @@ def flights() -> MLSystem:
     document = json.loads(json.dumps(YAML(typ="safe").load(file.read_text()), default=str))
     document["spec"]["monitoring"]["drift"]["multivariate"] = "Classifier"
     document["spec"]["monitoring"]["estimate"] = {"alert": True}
+    document["spec"]["monitoring"]["quality"]["concept"] = "PageHinkley"
     return parse(document, base_dir=Path())
 
 
@@ -93,6 +106,9 @@ def decided(breach: WindowOutcome, *outputs: FeatureDrift) -> Checkpoint:
             features,
             outputs or (prediction,),
             (together,),
+            slices=SlicesDrift((SliceDrift("carrier=UA", "dep_hour", 900, 0.31, 0.16),), moved=1, compared=4)
+            if bad
+            else None,
             estimate=estimate,
         )
         checkpoint = checkpoint.with_drift(window, consecutive=2)
@@ -112,6 +128,7 @@ def decided(breach: WindowOutcome, *outputs: FeatureDrift) -> Checkpoint:
         0.65,
         breach,
         "Dropped",
+        concept=Concept("PageHinkley", "logLoss", 0.55, 0.45, breach, since=SINCE if bad else None),
     )
     return checkpoint.with_quality(quality, consecutive=2)
 
@@ -231,15 +248,17 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
             "alertname": name, "system": "flight-delays", "version": "v3", "kind": "data",
             **HEEDED_BY.get(name, {"severity": "warning", "trigger": "drift"}),
         }  # fmt: skip
-        end = SINCE + (WEEK if name == "QualityDropped" else 2 * WEEK)
+        end = SINCE + (WEEK if name in ("QualityDropped", "ConceptDrifted") else 2 * WEEK)
         assert alert["annotations"]["as_of"] == str(int(end.timestamp()))
     summaries = {name: alert["annotations"]["summary"] for name, alert in alerts.items()}
     assert summaries == {
         "DriftDetected": "drift in 2 windows of 7 days in a row; "
         "above threshold in the last: all features 0.350 dep_hour 0.213 (distance), "
-        "given away by dep_hour 0.61 temp 0.25",
+        "given away by dep_hour 0.61 temp 0.25; by slice: carrier=UA: dep_hour 0.31",
         "PredictionDrifted": "distance of predictions from those at training: 0.330 in 2 windows of 7 days",
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
+        "ConceptDrifted": "PageHinkley finds that losses rose: logLoss loss 0.550 a row in the last window with "
+        "labels, at the test 0.450",
         "QualityDropped": "rocAuc 0.610, at the test 0.700; the drop exceeds 0.05 and chance",
         "EstimatedQualityDropped": "rocAuc is estimated at 0.620 (0.580 to 0.660) in 2 windows of 7 days, before "
         "labels; at the test 0.700; the drop exceeds 0.05 and the estimate's error",
@@ -310,13 +329,14 @@ def test_payloads_that_the_collector_alone_knows_to_be_lost_raise_the_alert(
     (tmp_path / "systems" / "flight-delays").mkdir(parents=True)
     intake = Intake(tmp_path / "collector", tmp_path / "systems")
     registry = CollectorRegistry()
-    own = dict.fromkeys(("senders", "full", "waiting", "failing", "halves", "unpaired", "repeated"), 0.0)
+    service = ("senders", "full", "waiting", "failing", "halves", "unpaired", "repeated")
+    own = dict.fromkeys((*service, "calls", "calls_repeated", "calls_refused"), 0.0)
     registry.register(CollectorMetrics(intake.ledger, lambda: own, {}))
 
     def show(*batches: list[dict[str, object]], produced: int) -> None:
         for events in batches or ([],):
             heading = Heading("boot", "v5", produced, 0, system="flight-delays")
-            intake.receive(heading, json.dumps(events).encode(), SINCE)
+            intake.receive(heading, body(events), SINCE)
         fresh_world.exporter.text = generate_latest(registry)
 
     def event(sequence: int, entity: str) -> dict[str, object]:
@@ -415,6 +435,30 @@ def test_the_operator_tells_of_each_system_in_its_own_namespace(fresh_world: Wor
     assert {alert["labels"]["namespace"] for alert in alerts.values()} == {"team-a"}
 
 
+def test_each_query_of_the_dashboards_is_answered(world: World) -> None:
+    """By real series where the monitor makes them; the others are understood."""
+    world.exporter.show(decided(WindowOutcome.BREACH), gauges((None, "flight-delays", states())))
+    world.sees("capstan_drift_distance")
+    world.sees("capstan_training_data_end_timestamp_seconds")
+    every, answered = set(), set()
+    for dashboard in DASHBOARDS:
+        for panel in (panel for row in dashboard.rows for panel in row.panels):
+            for query in panel.queries:
+                text = query.expression.replace("$__rate_interval", "1m")
+                for name, value in {"system": "flight-delays", "namespace": ".*", "version": ".*"}.items():
+                    text = text.replace(f"${name}", value)
+                assert "$" not in text
+                # The API refuses what it does not understand.
+                answer = world.prometheus.query.ask("GET", "/api/v1/query", params={"query": text})
+                every.add(panel.title)
+                if answer["result"]:
+                    answered.add(panel.title)
+    of_the_monitor = {panel.title for row in (DRIFT, QUALITY) for panel in row.panels}
+    # Nobody is watched online here, no detector looks at losses, and nothing is without a verdict.
+    assert of_the_monitor - answered <= {"What users did", "Losses", "Windows without a verdict"}
+    assert {"Age of the model", "Stands still"} <= answered < every
+
+
 def in_namespace(text: bytes, namespace: str) -> bytes:
     """The series as a Prometheus in a cluster labels them."""
     return re.sub(rb"(?m)^([a-z_]+){", rb'\1{namespace="' + namespace.encode() + b'",', text)
@@ -455,7 +499,7 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
 
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:
     rules = [rule for group in render(flights())["groups"] for rule in group["rules"]]
-    assert len(rules) == 11
+    assert len(rules) == 12
     for rule in rules:
         assert rule["annotations"]["runbook"] == f"capstan explain {rule['alert']}"
         assert (runbook(rule["alert"]) or "").startswith(f"# {rule['alert']}\n")

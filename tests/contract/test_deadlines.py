@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from contract.test_evidence import SINCE, WALL, flights, label, pair, payload
+from sent_payloads import body
 
 from capstan.adapters.sqlite.store import SqliteStore
 from capstan.domain.rollout import RolloutCause, RolloutName, RolloutPhase, RolloutRequest, RolloutState
@@ -56,7 +57,7 @@ def state(tmp_path: Path) -> StateDir:
             name = f"{day}-{number}"
             payloads += pair(name, when, 0.5, challenger + rng.uniform(-0.05, 0.05))
             labels.append(label(name, True, when))
-    intake.receive(None, orjson.dumps(payloads), WALL)
+    intake.receive(None, body(payloads), WALL)
     intake.feedback(orjson.dumps({"labels": labels}), WALL, system=None)
     intake.flush()
     return state
@@ -136,7 +137,7 @@ def users(state: StateDir, store: SqliteStore) -> None:
             said = rng.uniform(0.2, 0.8)
             payloads.append(payload(name, "v1", "champion", when, said, arm="v1", unit=f"tail-{name}"))
             labels.append(label(name, rng.random() < said, when))
-    intake.receive(None, orjson.dumps(payloads), now)
+    intake.receive(None, body(payloads), now)
     intake.feedback(orjson.dumps({"labels": labels}), now, system=None)
     intake.flush()
     record = store.get(Kind.SYSTEM, NAME)

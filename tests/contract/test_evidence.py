@@ -18,10 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from sent_payloads import body
 from starlette.testclient import TestClient
 
 from capstan.adapters.own.evidence import ParquetEvidence
 from capstan.adapters.own.monitor import HttpMonitor
+from capstan.domain.triggers import WebhookCall, Webhooks
 from capstan.domain.verdicts.evidence import PairedEvidence
 from capstan.domain.versions import Digest, VersionName
 from capstan.errors import UnavailableError
@@ -29,6 +31,7 @@ from capstan.monitoring.monitor import MonitorConfig, MonitorService
 from capstan.ports.measurements import EvidenceSource
 from capstan.recording.collector.boots import Heading
 from capstan.recording.collector.intake import Intake
+from capstan.recording.webhooks import WebhookBook
 from capstan.spec import MLSystem, parse
 
 V1, V2 = VersionName("v1"), VersionName("v2")
@@ -95,7 +98,7 @@ class Stored:
         return HttpMonitor(self.client, "http://testserver", token="secret", bento=_no_bento)
 
     def put(self, *payloads: dict[str, object], heading: Heading | None = None, flush: bool = True) -> None:
-        self.intake.receive(heading, orjson.dumps(list(payloads)), WALL)
+        self.intake.receive(heading, body(payloads), WALL)
         if flush:
             self.intake.flush()
 
@@ -412,6 +415,16 @@ def test_three_weeks_of_flights_are_judged_in_little_time(stored: Stored) -> Non
     assert found.labelled_pairs == 21 * 330
     assert min(times) < 0.3, times
     print(f"paired evidence: {min(times) * 1000:.0f} ms CPU")
+
+
+def test_signed_calls_are_told_as_they_were_taken(stored: Stored) -> None:
+    assert stored.source.webhooks() == Webhooks()
+    book = WebhookBook(stored.folder)
+    book.take("airflow", "msg_1", "August is complete", WALL)
+    book.note_closed({"etl": "its secret is missing"})
+    number = int(WALL.timestamp() * 1e6)
+    call = WebhookCall(number, "airflow", "msg_1", "August is complete")
+    assert stored.source.webhooks() == Webhooks((call,), {"etl": "its secret is missing"})
 
 
 def test_new_labels_are_counted_once_each_and_only_those_of_the_span(stored: Stored) -> None:

@@ -92,5 +92,5 @@ def test_where_the_gateway_tells_no_arm_the_version_that_answered_is_the_arm(
 @pytest.mark.parametrize("shares", ["v1=60 v2=50", "v1=100%", "v1=50 v1=50", 50, "v1=50,v2=50"])
 def test_shares_that_are_none_are_refused(tmp_path: Path, shares: object) -> None:
     shop = Shop(tmp_path)
-    with pytest.raises(InvalidRequestError, match=r"data\.shares: .* whole percents that make 100"):
+    with pytest.raises(InvalidRequestError, match=r"^shares: .* whole percents that make 100"):
         shop.put(shop.payload("r", V1, START, shares=shares))

@@ -233,7 +233,7 @@ def half(log: ExecutorLog, kind: str, request_id: str, at: datetime = NOW) -> li
     """(events, produced, lost) of the batches that come of it."""
     named: Mapping[str, str] = {name.lower(): value for name, value in headers(kind, request_id).items()}
     batches = log.add(named, orjson.dumps(ASKED if kind == REQUEST else ANSWERED), "live", at)
-    return [(len(batch.events), batch.heading.produced, batch.heading.lost) for batch in batches]
+    return [(batch.payloads, batch.heading.produced, batch.heading.lost) for batch in batches]
 
 
 def test_a_half_that_stays_alone_is_a_lost_payload(systems: Path) -> None:
@@ -263,7 +263,7 @@ def test_what_could_not_be_stored_is_told_as_lost(systems: Path) -> None:
     (batch,) = log.add(named, orjson.dumps(ANSWERED), "live", NOW)
     log.lose(batch)
     (told,) = log.expire(NOW)
-    assert (told.heading.produced, told.heading.lost, told.events) == (2, 2, [])
+    assert (told.heading.produced, told.heading.lost, told.blocks) == (2, 2, [])
 
 
 def test_halves_that_do_not_fit_together_cost_their_own_rows(systems: Path) -> None:

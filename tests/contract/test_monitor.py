@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
+from sent_payloads import body
 
 from capstan.adapters.own.monitor import HttpMonitor, MonitorClient
 from capstan.adapters.processes.ports_in_use import free_port
@@ -32,12 +34,15 @@ from capstan.artifacts.content import MODEL_FOLDER, content_digest
 from capstan.artifacts.store import ArtifactStore
 from capstan.domain.versions import Digest, VersionName
 from capstan.errors import NotFoundError, UnavailableError, UntrustedArtifactError
+from capstan.monitoring.causes.explaining import Judged
+from capstan.monitoring.causes.kinds import kinds_of
+from capstan.monitoring.causes.reference import CauseReference
 from capstan.monitoring.checkpoint import load_checkpoint
 from capstan.monitoring.drift import fitted_detectors
 from capstan.monitoring.watching import Watcher
 from capstan.recording.collector.intake import Intake
 from capstan.spec import MLSystem, parse
-from capstan.tasks import Predictions
+from capstan.tasks import TASKS, Predictions
 from capstan.training.factories import importable
 
 pytestmark = pytest.mark.real
@@ -90,8 +95,11 @@ class Watched:
         *,
         own: Mapping[str, str] | None = None,
         drift: Mapping[str, object] | None = None,
+        slices: tuple[str, ...] = (),
+        every: str | None = None,
+        by_rows: int | None = None,
     ) -> None:
-        """`own`: modules beside the file, whose `mydetectors:make` compares numbers; `drift`: more of the file."""
+        """`own`: modules beside the file, whose `mydetectors:make` compares numbers; the others: more of the file."""
         self.root = root
         self.folder = root / "systems" / "flight-delays"
         for name in ("payloads", "labels", "monitor"):
@@ -103,6 +111,12 @@ class Watched:
                 "reads": "Number",
             }  # type: ignore[index]
         written["spec"]["monitoring"]["drift"].update(drift or {})  # type: ignore[index]
+        if every is not None:
+            written["spec"]["monitoring"]["window"]["every"] = every  # type: ignore[index]
+        if by_rows is not None:
+            written["spec"]["monitoring"]["window"]["rows"] = by_rows  # type: ignore[index]
+        if slices:
+            written["spec"]["evaluation"]["slices"] = list(slices)  # type: ignore[index]
         self.system = parse(written, base_dir=Path())
         (self.folder / "spec.json").write_bytes(orjson.dumps(written))
         (root / "token").write_text("secret")
@@ -205,7 +219,7 @@ class Watched:
                 at = (when + timedelta(hours=6)).isoformat()
                 labels.append({"id": f"e{self.sent}", "label": bool(columns["truth"][n]), "availableAt": at})
         for first in range(0, len(payloads), 500):
-            batch = orjson.dumps(payloads[first : first + 500], option=orjson.OPT_SERIALIZE_NUMPY)
+            batch = body(payloads[first : first + 500])
             self.intake.receive(None, batch, WALL)
         if labels:
             self.intake.feedback(orjson.dumps({"labels": labels}), WALL, system=None)
@@ -246,6 +260,46 @@ def test_drift_alerts_after_two_windows_and_names_the_feature(watched: Watched) 
     ]  # fmt: skip
     assert [window["drift_alert"] for window in told] == [False, False, True, False]
     assert all(window["quality"]["coverage"] == 1.0 for window in told)
+    assert all(("moves" in f) == f["breach"] for window in told for f in window["features"].values())
+    moved = told[1]["features"]["temp"]["moves"]
+    assert moved[0]["what"].startswith("temp above 1")
+    assert moved[0]["before"] < 0.15
+    assert moved[0]["now"] > 0.8
+    assert told[0]["moved"] == {}
+    assert told[1]["moved"]["drift"][0].startswith("Of 4 features 1 moved: temp (KS ")
+
+
+def test_a_drop_of_quality_names_the_kind_of_rows_and_keeps_it_over_a_restart(watched: Watched) -> None:
+    rng = np.random.default_rng(3)
+    before, now = week(rng, SINCE - WEEK), week(rng, SINCE)
+    columns = ("distance", "dep_hour", "temp", "dest")
+    kinds = kinds_of(
+        pa.table({name: pa.array(before[name], from_pandas=True) for name in columns}),
+        watched.system.spec.features,
+    )
+    metric = watched.system.spec.concept_metric
+    losses = TASKS["BinaryClassification"].metrics[metric].losses
+    assert losses is not None
+    known = Judged(
+        np.column_stack([one.codes(before[one.column]) for one in kinds]),
+        losses(before["truth"], Predictions({"probability": before["score"]})),
+        np.arange(PER_WEEK) * 7 // PER_WEEK,
+    )
+    CauseReference(metric, kinds, known).save(watched.model)
+    is_boston = now["dest"] == "BOS"
+    now["truth"] = np.where(is_boston, ~now["truth"].astype(bool), now["truth"])
+    watched.serve(now)
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    assert "QualityDropped" in watched.client.advance(SINCE + WEEK + timedelta(days=3)).alerts
+    found = watched.client.windows()[0]["quality"]["causes"]
+    assert [cause["what"] for cause in found["causes"]] == ["dest=BOS"]
+    cause = found["causes"][0]
+    assert cause["within"] > 5 * abs(cause["mix"])
+    assert cause["explained"] + found["unexplained"] == pytest.approx(found["rise"])
+    assert len(found["sentences"]) == 3
+    watched.kill()
+    watched.start()
+    assert watched.client.windows()[0]["quality"]["causes"] == found
 
 
 def test_all_features_together_are_compared_too_and_the_classifier_names_what_gave_the_window_away(
@@ -263,6 +317,214 @@ def test_all_features_together_are_compared_too_and_the_classifier_names_what_ga
     assert "given_away" not in calm
     assert moved["given_away"]["temp"] > 0.5
     assert set(moved["given_away"]) == {"distance", "dep_hour", "temp", "dest"}
+
+
+def test_the_slice_that_moved_is_told_and_is_an_alert_where_the_file_asks(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, slices=("dest",), drift={"slices": {"alert": True}, "consecutive": 1})
+    rng = np.random.default_rng(4)
+    calm, moved = week(rng, SINCE), week(rng, SINCE + WEEK)
+    moved["temp"] = np.where(moved["dest"] == "LAX", moved["temp"] + 2.0, moved["temp"])
+    watched.serve(calm)
+    watched.serve(moved)
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    with closing(Watcher(watched.system, watched.folder, detectors="Scipy")) as watcher:
+        watcher.advance(SINCE + 2 * WEEK)
+        told = watcher.checkpoint.told
+        assert load_checkpoint(watched.folder / "monitor" / "state.json") == watcher.checkpoint
+    assert [window["slices"]["compared"] for window in told] == [3, 3]
+    assert [window["drift_alert"] for window in told] == [False, True]
+    assert not any(found["breach"] for found in told[1]["features"].values())
+    farthest = told[1]["slices"]["farthest"][0]
+    assert (farthest["slice"], farthest["feature"], farthest["breach"]) == ("dest=LAX", "temp", True)
+    assert farthest["rows"] == (moved["dest"] == "LAX").sum()
+
+
+def test_windows_that_overlap_see_a_drift_sooner_and_quality_is_judged_once(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, every="1d", drift={"consecutive": 1})
+    rng = np.random.default_rng(6)
+    calm, moved = week(rng, SINCE), week(rng, SINCE + WEEK, shift=9)
+    watched.serve(calm)
+    watched.serve(moved)
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    with closing(Watcher(watched.system, watched.folder, detectors="Scipy")) as watcher:
+        watcher.advance(SINCE + WEEK + timedelta(days=3))
+        watcher.advance(SINCE + 2 * WEEK + timedelta(days=3))
+        told = watcher.checkpoint.told
+    ends = [datetime.fromisoformat(window["end"]) for window in told]
+    assert ends == [SINCE + WEEK + timedelta(days=day) for day in range(11)]
+    assert all(
+        datetime.fromisoformat(window["start"]) == end - WEEK for window, end in zip(told, ends, strict=True)
+    )
+    assert [window["rows"] for window in told[:8]] == [PER_WEEK] * 8
+    breaches = [window["answers"]["drift"]["outcome"] == "Breach" for window in told[:8]]
+    assert not breaches[0]
+    assert breaches.index(True) <= 3
+    assert all(breaches[3:])
+    assert [window["end"] for window in told if window["quality"] is not None] == [
+        (SINCE + number * WEEK).isoformat() for number in (1, 2)
+    ]
+
+
+def decided_by_rows(root: Path, looks: list[timedelta], *, again: bool = False) -> list[dict[str, Any]]:
+    """Windows of 1,000 rows of three weeks, of which the third is drifted, as looks at these moments decide them.
+
+    The third week ends with 1,400 rows in its first half. `again`: each look is that of a new process.
+    """
+    watched = Watched(root, by_rows=1000, drift={"consecutive": 1})
+    rng = np.random.default_rng(6)
+    for number, shift in enumerate((0.0, 0.0, 9.0)):
+        watched.serve(week(rng, SINCE + number * WEEK, shift=shift))
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    watcher = Watcher(watched.system, watched.folder, detectors="Scipy")
+    for look in looks:
+        if again:
+            watcher.close()
+            watcher = Watcher(watched.system, watched.folder, detectors="Scipy")
+        watcher.advance(SINCE + look)
+    told = [{**window, "generation": 0} for window in watcher.checkpoint.told]
+    watcher.close()
+    return told
+
+
+def test_windows_by_rows_end_with_so_many_rows_whenever_somebody_looks(tmp_path: Path) -> None:
+    end = 5 * WEEK
+    told = decided_by_rows(tmp_path / "once", [end])
+    # 4,200 rows make four windows; 200 are left, which no look before the seventh day of their window judges.
+    assert [window["rows"] for window in told] == [1000] * 4 + [200] + [0]
+    assert [window["wanted_rows"] for window in told] == [1000] * 6
+    starts, ends = ([window[edge] for window in told] for edge in ("start", "end"))
+    assert starts == [SINCE.isoformat(), *ends[:-1]]
+    gap = WEEK / PER_WEEK
+    assert datetime.fromisoformat(ends[0]) == SINCE + 999 * gap + timedelta(microseconds=1)
+    assert datetime.fromisoformat(ends[4]) == datetime.fromisoformat(starts[4]) + WEEK
+    assert [window["answers"]["drift"]["outcome"] for window in told] == [
+        "Fine", "Fine", "Breach", "Breach", "NoEvidence", "NoEvidence",
+    ]  # fmt: skip
+    assert told[4]["answers"]["drift"]["gap"]["reason"] == "TooFewRows"
+    # Labels judge the same windows, though they come later.
+    assert [window["quality"]["answered"] for window in told[:5]] == [1000] * 4 + [200]
+    assert told[0]["quality"]["reason"] == "Fine"
+    often = [timedelta(hours=hour) for hour in range(1, 5 * 7 * 24, 5)]
+    assert as_decided(decided_by_rows(tmp_path / "often", [*often, end])) == as_decided(told)
+    rare = [timedelta(days=day) for day in (3, 4, 4, 11, 20)]
+    assert as_decided(decided_by_rows(tmp_path / "killed", [*rare, end], again=True)) == as_decided(told)
+
+
+def as_decided(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the number of labels: quality is judged as soon as there are enough."""
+    return [
+        {**window, "quality": (window["quality"] or {}).get("answered"), "alerts": None} for window in told
+    ]
+
+
+def test_late_rows_and_rows_of_one_moment_leave_decided_windows_by_rows_as_they_are(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, by_rows=1000, drift={"consecutive": 1})
+    rng = np.random.default_rng(6)
+    rows = week(rng, SINCE)
+    # Rows 990 to 1,009 came at one moment.
+    rows["time"][990:1010] = SINCE + 995 * (WEEK / PER_WEEK)
+    watched.serve(rows)
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    with closing(Watcher(watched.system, watched.folder, detectors="Scipy")) as watcher:
+        watcher.advance(SINCE + WEEK)
+        [first] = watcher.checkpoint.told
+        assert first["rows"] == 1010
+        late = week(rng, SINCE + timedelta(hours=1), rows=500)
+        watched.serve({name: values[:20] for name, values in late.items()}, labelled=0)
+        watched.serve(week(rng, SINCE + WEEK))
+        watcher.advance(SINCE + 2 * WEEK)
+        again, second, *_ = watcher.checkpoint.told
+    assert (again["start"], again["end"], again["rows"]) == (first["start"], first["end"], 1010)
+    assert (second["start"], second["rows"]) == (first["end"], 1000)
+
+
+def test_a_file_that_begins_to_count_rows_leaves_no_window_of_quality_out(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, drift={"consecutive": 1})
+    rng = np.random.default_rng(6)
+    for number in range(4):
+        watched.serve(week(rng, SINCE + number * WEEK))
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    counting = json.loads((watched.folder / "spec.json").read_text())
+    counting["spec"]["monitoring"]["window"]["rows"] = 1000
+    with closing(Watcher(watched.system, watched.folder, detectors="Scipy")) as watcher:
+        # The second week has ended, and its labels have not come.
+        watcher.advance(SINCE + 2 * WEEK)
+        watcher.follow(parse(counting, base_dir=Path()))
+        watcher.advance(SINCE + 3 * WEEK)
+        watcher.follow(watched.system)
+        watcher.advance(SINCE + 6 * WEEK)
+        told = watcher.checkpoint.told
+    assert [window["rows"] for window in told[:4]] == [PER_WEEK, PER_WEEK, 1000, PER_WEEK]
+    assert [window["quality"]["answered"] for window in told[:4]] == [PER_WEEK, PER_WEEK, 1000, PER_WEEK]
+
+
+def outcomes_of(watched: Watched, weeks_of: int) -> list[tuple[str, str]]:
+    """Of each window, the answer about inputs and the reason of its gap."""
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    with closing(Watcher(watched.system, watched.folder, detectors="Scipy")) as watcher:
+        watcher.advance(SINCE + weeks_of * WEEK)
+        answers = [window["answers"]["drift"] for window in watcher.checkpoint.told]
+        assert load_checkpoint(watched.folder / "monitor" / "state.json") == watcher.checkpoint
+    return [(answer["outcome"], (answer["gap"] or {}).get("reason", "")) for answer in answers]
+
+
+def test_beside_the_window_before_only_a_change_is_a_drift(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, drift={"reference": "PreviousWindow", "consecutive": 1}, slices=("dest",))
+    weeks(watched, {}, {"shift": 9}, {"shift": 9}, {"shift": 9})
+    assert outcomes_of(watched, 4) == [
+        ("NoEvidence", "NoReferenceWindow"), ("Breach", ""), ("Fine", ""), ("Fine", ""),
+    ]  # fmt: skip
+    first, moved, *_ = load_checkpoint(watched.folder / "monitor" / "state.json").told
+    assert first["answers"]["predictions"]["gap"]["reason"] == "NoReferenceWindow"
+    assert first["answers"]["drift"]["gap"]["message"].startswith(
+        "0 of 1,000 rows in the window it is compared"
+    )
+    assert first["answers"]["missing"]["outcome"] == "Fine"
+    assert moved["reference"] == {"start": SINCE.isoformat(), "end": (SINCE + WEEK).isoformat()}
+    assert [name for name, found in moved["features"].items() if found["breach"]] == ["temp"]
+    assert {one["feature"] for one in moved["slices"]["farthest"] if one["breach"]} == {"temp"}
+
+
+def test_a_season_is_no_drift_beside_the_window_one_season_before(tmp_path: Path) -> None:
+    drift = {"reference": "Seasonal", "seasonLength": "14d"}
+    watched = Watched(tmp_path, drift=drift)
+    weeks(watched, {}, {"shift": 9}, {}, {"shift": 9}, {"shift": 9})
+    none = ("NoEvidence", "NoReferenceWindow")
+    assert outcomes_of(watched, 5) == [none, none, ("Fine", ""), ("Fine", ""), ("Breach", "")]
+
+
+def test_all_features_together_are_compared_with_the_earlier_window(tmp_path: Path) -> None:
+    drift = {"reference": "PreviousWindow", "consecutive": 1, "multivariate": "MMD"}
+    watched = Watched(tmp_path, drift=drift)
+    weeks(watched, {}, {"shift": 9}, {"shift": 9})
+    assert [outcome for outcome, _ in outcomes_of(watched, 3)] == ["NoEvidence", "Breach", "Fine"]
+    _, moved, same = load_checkpoint(watched.folder / "monitor" / "state.json").told
+    assert moved["features"]["all features"]["breach"]
+    assert not same["features"]["all features"]["breach"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked"),
+    [
+        pytest.param({"reference": "Seasonal", "seasonLength": "28d"}, None, id="too little history"),
+        pytest.param(
+            {}, {"reference": "PreviousWindow", "consecutive": 1}, id="trained for the training data"
+        ),
+        pytest.param(
+            {"reference": "PreviousWindow", "consecutive": 1}, {}, id="trained for the window before"
+        ),
+    ],
+)
+def test_without_thresholds_for_what_the_file_asks_there_is_no_verdict(
+    tmp_path: Path, trained: dict[str, object], asked: dict[str, object] | None
+) -> None:
+    watched = Watched(tmp_path, drift=trained)
+    if asked is not None:
+        written = document()
+        written["spec"]["monitoring"]["drift"].update(asked)  # type: ignore[index]
+        watched.system = parse(written, base_dir=Path())
+    weeks(watched, {}, {"shift": 9})
+    assert outcomes_of(watched, 2) == [("NoEvidence", "NotCalibrated")] * 2
 
 
 OWN = """

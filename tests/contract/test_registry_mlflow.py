@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import httpx
 import pytest
 from contract.postgresql import postgresql
 
+from capstan.adapters.mlflow import new_database
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.adapters.processes.ports_in_use import free_port
 from capstan.domain.versions import Digest, SystemName, VersionName
@@ -31,16 +31,6 @@ SYSTEM = SystemName("flight-delays")
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Creating its tables takes seconds; each test gets a copy."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowRegistry(
-        SystemName("other"), tracking_uri=f"sqlite:///{path}", artifact_root=path.parent
-    ).initialise()
-    return path
-
-
 def registry_on(folder: Path) -> MlflowRegistry:
     return MlflowRegistry(
         SYSTEM, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", artifact_root=folder / "artifacts"
@@ -48,8 +38,7 @@ def registry_on(folder: Path) -> MlflowRegistry:
 
 
 @pytest.fixture
-def registry(empty_database: Path, tmp_path: Path) -> MlflowRegistry:
-    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+def registry(tmp_path: Path) -> MlflowRegistry:
     return registry_on(tmp_path)
 
 
@@ -210,10 +199,11 @@ def served(folder: Path, backend: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def server(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
-    shutil.copyfile(empty_database, folder / "server.db")
-    with served(folder, f"sqlite:///{folder / 'server.db'}") as url:
+    backend = f"sqlite:///{folder / 'server.db'}"
+    new_database.make(backend)
+    with served(folder, backend) as url:
         yield url
 
 

@@ -21,6 +21,7 @@ import joblib
 import numpy as np
 import psutil
 import pytest
+from sent_payloads import Record, records
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
@@ -69,7 +70,7 @@ class Collector:
     """Keeps every event it acknowledged and the last headers."""
 
     def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
+        self.records: list[Record] = []
         self.headers: dict[str, str] = {}
         self.away = False
         collector = self
@@ -78,9 +79,9 @@ class Collector:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                events = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                sent = self.rfile.read(int(self.headers["content-length"]))
                 if not collector.away:
-                    collector.events += events
+                    collector.records += records(sent)
                     collector.headers = {name.lower(): value for name, value in self.headers.items()}
                 self.send_response(503 if collector.away else 200)
                 self.send_header("content-length", "2")
@@ -191,16 +192,14 @@ def test_the_life_of_a_version(machine: Machine) -> None:
     machine.serving.retire(V1)
     assert machine.serving.readiness() == {}
     assert not psutil.pid_exists(pid)
-    events = machine.collector.events
-    assert [event["data"]["status"] for event in events] == [200, 422, 200], (
-        "the last was flushed at the stop"
-    )
-    assert [(event["data"]["arm"], event["data"]["unit"]) for event in events] == [
+    taken = machine.collector.records
+    assert [one.status for one in taken] == [200, 422, 200], "the last was flushed at the stop"
+    assert [(one.arm, one.unit) for one in taken] == [
         ("v1", "N12345"),
         (None, None),
         (None, None),
     ]
-    assert (events[0]["data"]["entity_id"], events[0]["data"]["event_time"]) == (
+    assert (taken[0].entity_id, taken[0].event_time) == (
         "f-1",
         "2013-02-01T00:00:00+00:00",
     )
@@ -282,7 +281,7 @@ def test_what_was_answered_last_waits_for_a_collector_that_is_away(machine: Mach
             process.wait(FLUSH_SECONDS + 3)
         machine.collector.away = False
         process.wait(30)
-        assert [event["data"]["entity_id"] for event in machine.collector.events] == [ROW["flight_id"]]
+        assert [one.entity_id for one in machine.collector.records] == [ROW["flight_id"]]
         assert machine.collector.headers["x-capstan-lost"] == "0"
 
 

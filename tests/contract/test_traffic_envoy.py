@@ -30,6 +30,7 @@ from capstan.adapters.envoy.stats import PredictionCounts
 from capstan.adapters.processes.children import ProcessSupervisor
 from capstan.adapters.prometheus.operation import PrometheusOperation
 from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSettings
+from capstan.domain.payload_limits import LARGEST_CALL
 from capstan.domain.traffic import Arm, Mirror, TrafficSplit, Weight, champion_only
 from capstan.domain.verdicts.evidence import OperationEvidence
 from capstan.domain.versions import SystemName, VersionName
@@ -293,7 +294,14 @@ def test_what_is_posted_may_be_as_large_as_the_collector_takes(world: OneGateway
     assert world.send(1, path=path, body=b"x" * 10_500_000).statuses == {413: 1}
 
 
-@pytest.mark.parametrize("path", ["/feedback", "/events"])
+def test_a_signed_call_may_be_as_large_as_the_collector_takes(world: OneGatewayWorld) -> None:
+    world.apply(champion_only(V1))
+    assert world.send(1, path="/webhooks/airflow", body=b"x" * LARGEST_CALL).statuses == {200: 1}
+    assert world.send(1, path="/webhooks/airflow/", body=b"x" * (LARGEST_CALL + 1)).statuses == {413: 1}
+    assert world.send(1, path="/webhooks/a/b").statuses == {404: 1}
+
+
+@pytest.mark.parametrize("path", ["/feedback", "/events", "/webhooks/airflow"])
 def test_what_is_posted_reaches_the_collector_and_is_no_prediction(world: OneGatewayWorld, path: str) -> None:
     world.apply(champion_only(V1))
     assert world.send(7, path=path, headers={"Authorization": "Bearer t"}).statuses == {200: 7}

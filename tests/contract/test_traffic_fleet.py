@@ -394,6 +394,10 @@ def test_only_health_and_exported_counters_are_told_without_the_token(
         "envoy_http_downstream_rq_total",
         "envoy_http_downstream_rq_xx",
         "envoy_vhost_vcluster_upstream_rq",
+        "envoy_vhost_vcluster_upstream_rq_completed",
+        "envoy_vhost_vcluster_upstream_rq_time_bucket",
+        "envoy_vhost_vcluster_upstream_rq_time_count",
+        "envoy_vhost_vcluster_upstream_rq_time_sum",
         "envoy_vhost_vcluster_upstream_rq_xx",
         "",
     }

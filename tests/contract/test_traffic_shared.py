@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -25,6 +25,7 @@ from capstan.adapters.prometheus.server import PrometheusServer, PrometheusSetti
 from capstan.domain.traffic import TrafficSplit, champion_only
 from capstan.domain.versions import SystemName, VersionName
 from capstan.errors import UnavailableError
+from capstan.monitoring.budgets import ENVOY_BOUNDS, GATEWAY
 from capstan.ports.serving import Endpoint
 from capstan.testing.ports.traffic import V1, V2, TrafficContract, split
 from capstan.testing.ports.waiting import eventually
@@ -45,12 +46,14 @@ class System(Clients):
         self.gateway = self.share()
         self.gateway.start()
 
-    def share(self) -> SharedGateway:
+    def share(self, port_of: Callable[[VersionName], int] | None = None) -> SharedGateway:
         settings = GatewaySettings(
             collector=self.collector.endpoint, per_try_timeout_seconds=0.3, timeout_seconds=2.0
         )
         file = self.folder / f"{self.name}.json"
-        return SharedGateway(self.envoy, self.name, file, settings, ready_timeout_seconds=10.0)
+        return SharedGateway(
+            self.envoy, self.name, file, settings, port_of=port_of, ready_timeout_seconds=10.0
+        )
 
     def endpoints(self) -> dict[VersionName, Endpoint]:
         return {name: service.endpoint for name, service in self.services.items()}
@@ -123,6 +126,7 @@ def test_each_system_is_asked_by_path_and_by_host_and_the_first_without_either(w
         "/flights/predict/": ({}, "flights v1"),
         "/flights/v2/models/any/infer": ({}, "flights v1"),
         "/flights/feedback": ({}, "flights collector"),
+        "/flights/webhooks/airflow": ({}, "flights collector"),
         "/bikes/predict": ({}, "bikes v1"),
         "/predict": ({}, "bikes v1"),
         "/events": ({}, "bikes collector"),
@@ -135,7 +139,7 @@ def test_each_system_is_asked_by_path_and_by_host_and_the_first_without_either(w
     by_host = anybody.send(2, headers={"host": f"flights.localhost:{world.envoy.settings.port}"})
     assert by_host.versions == {"flights v1": 2}
     assert anybody.send(2, path="/nobody/predict").statuses == {404: 2}
-    assert len(world.flights.collector.seen) == 2
+    assert len(world.flights.collector.seen) == 4
     assert len(world.bikes.collector.seen) == 2
 
 
@@ -238,6 +242,23 @@ def test_a_host_that_was_killed_finds_what_was_routed(world: World) -> None:
     assert load.end().failed == 0
 
 
+def test_a_version_that_listens_elsewhere_in_its_next_life_is_not_asked_where_it_was(world: World) -> None:
+    world.bikes.apply(split(75, 25))
+    world.flights.apply(champion_only(V1))
+    ports = {name: one.port for name, one in world.bikes.endpoints().items()}
+    kept = world.bikes.share(lambda name: ports[name])
+    kept.start()
+    assert kept.read_back() == split(75, 25)
+    again = world.bikes.share(lambda name: ports[V3] if name == V1 else ports[name])
+    again.start()
+    # The loop finds that nothing is routed, and routes anew.
+    assert again.read_back() is None
+    assert world.bikes.send(3).statuses == {503: 3}
+    again.apply(champion_only(V1), {V1: world.bikes.services[V3].endpoint})
+    assert world.bikes.send(3).failed == 0
+    assert world.flights.send(3).failed == 0
+
+
 def test_what_nobody_keeps_is_not_routed_after_a_restart(world: World) -> None:
     world.bikes.apply(champion_only(V1))
     world.flights.apply(champion_only(V1))
@@ -274,3 +295,14 @@ def test_prometheus_tells_the_systems_of_one_envoy_apart(world: World) -> None:
     eventually(lambda: (seen("flights")[0], seen("bikes")[0]) == (60, 40))
     assert seen("bikes")[1] == 0
     assert seen("flights")[1] > 10
+
+    def counted(name: str, more: str = "") -> dict[str, float]:
+        """As promises to users count: whichever version answered, after all tries."""
+        found = server.query.instant(f'sum by (system) ({GATEWAY.format(name)}{{job="envoy"{more}}})')
+        return {sample.labels["system"]: sample.value for sample in found}
+
+    eventually(lambda: counted("completed") == {"flights": 60, "bikes": 40})
+    eventually(lambda: counted("time_count") == {"flights": 60, "bikes": 40})
+    assert counted("xx", ',envoy_response_code_class="2"') == {"flights": 60, "bikes": 40}
+    bounds = server.query.instant(f"count by (le) ({GATEWAY.format('time_bucket')})")
+    assert {float(sample.labels["le"]) for sample in bounds} >= set(ENVOY_BOUNDS)

@@ -23,6 +23,12 @@ def stump(seed=0, depth=1):
 
 def broken():
     raise RuntimeError("no licence for this solver")
+
+def unhurried():
+    # A test can do something to a training while this one is fitted.
+    import time
+    time.sleep(15)
+    return stump()
 """
 FEATURES = """
 class Soaked:

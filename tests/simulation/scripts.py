@@ -9,11 +9,13 @@ from typing import Any
 
 from simulation.world import DAY, Model, World
 
-from capstan.adapters.memory.loop import Training
+from capstan.adapters.memory.loop import Batch, Training
 from capstan.domain.actions import Verb
+from capstan.domain.batch_calendar import BatchStatus
 from capstan.domain.steps.questions import Interleaving
 from capstan.domain.traffic import Arm, TrafficSplit, Weight
 from capstan.domain.training import RunPhase, RunStatus, TrainingRequest
+from capstan.domain.triggers import WebhookCall
 from capstan.domain.verdicts.preference import PreferenceCounts, PreferenceDay, PreferenceEvidence
 from capstan.domain.versions import VersionName
 
@@ -390,6 +392,48 @@ def labels_that_the_last_training_did_not_know_train_anew(world: World) -> None:
     world.days(22)
 
 
+@story
+def drift_alone_trains_nothing_where_labels_must_be_new_too(world: World) -> None:
+    """The alert of the fifth day is over when the labels are there, after twenty; then a second one trains."""
+    trains_by(world, {"all": {"of": [{"drift": {}}, {"newData": {"rows": 8000}}]}})
+    world.evidence.counted = lambda since, as_of: int((as_of - since) / timedelta(days=1) * 400)
+    world.start()
+    world.days(5)
+    alert(world)
+    drift(world)
+    world.days(2)
+
+
+@story
+def another_system_asks_by_webhook_and_a_repeat_is_one(world: World) -> None:
+    """A call of the second day waits for the cooldown; one during a rollout, until that is over."""
+    secret = {"secretKeyRef": {"name": "airflow", "key": "webhook"}}
+    trains_by(world, {"webhook": {"sender": "airflow", "secretFrom": secret}})
+    world.start()
+    world.days(2)
+    call(world, "msg_1", "August is complete")
+    world.days(1)
+    world.note("it tries again, another system calls that the file does not name, and the loop restarts")
+    call(world, "msg_1b", "", sender="etl")
+    world.restart()
+    world.days(12)
+    call(world, "msg_2", "")
+    world.days(24)
+    world.note("its secret is removed, and comes back")
+    world.evidence.called = replace(world.evidence.called, closed={"airflow": "retraining.triggers[0]: gone"})
+    world.settle()
+    world.evidence.called = replace(world.evidence.called, closed={})
+    world.settle()
+
+
+def call(world: World, call_id: str, reason: str, *, sender: str = "airflow") -> None:
+    """What the collector has taken, as the loop finds it at its next look."""
+    known = world.evidence.called
+    number = int(world.clock.wall().timestamp() * 1e6) + len(known.calls)
+    called = (*known.calls, WebhookCall(number, sender, call_id, reason))
+    world.evidence.called = replace(known, calls=called)
+
+
 def trains_by(world: World, *triggers: dict[str, Any]) -> None:
     world.edit_file(lambda spec: spec["retraining"].update(triggers=list(triggers)))
 
@@ -735,3 +779,38 @@ def aborted_canary_takes_its_fresh_copy_away(world: World) -> None:
     world.settle()
     world.minutes(1)
     assert world.serving.readiness().keys() == {"v1"}
+
+
+@story
+def batches_follow_each_other_through_a_failure_a_promotion_and_a_standstill(world: World) -> None:
+    """Each row is in one batch: what failed goes on by whoever is champion, what was missed is in the next."""
+
+    def daily(spec: dict[str, Any]) -> None:
+        spec["batch"] = {"schedule": "0 3 * * *", "output": "predictions"}
+        spec["rollout"]["steps"] = [{"canary": {"weight": 50, "duration": "1h", "minRequests": 1}}]
+
+    world.edit_file(daily)
+    world.start()
+    world.days(2, step=timedelta(hours=2))
+    world.note("the source is away")
+    done = world.batch
+    away = BatchStatus(RunPhase.FAILED, "flights.csv: there is no such file")
+    world.batch = lambda _: Batch(away)
+    world.days(1, step=timedelta(hours=2))
+    world.ask(Verb.RETRAIN)
+    world.days(0.25, step=timedelta(hours=2))
+    assert world.champion == "v2"
+    world.note("the source is back")
+    world.batch = done
+    world.days(0.25, step=timedelta(hours=2))
+    world.note("nobody is there for three days")
+    world.clock.advance(timedelta(days=3))
+    world.days(1, step=timedelta(hours=2))
+    world.note("the file asks for batches no more, while one is at work")
+    world.days(0.8, step=timedelta(days=1))
+    world.edit_file(lambda spec: spec.pop("batch"))
+    world.settle()
+    world.days(3)
+    rows = list(dict.fromkeys(order.stretch for order in world.batches.started))
+    assert [one.start for one in rows[1:]] == [one.end for one in rows[:-1]], "no gap and no overlap"
+    assert len(world.batches._stopped) == 1

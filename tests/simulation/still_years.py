@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+from sent_payloads import body
 
 from capstan.monitoring.drift import fitted_detectors
 from capstan.monitoring.quality import measure
@@ -318,7 +319,7 @@ def _serve(still: Still, intake: Intake, rng: Random) -> None:
             payloads.append({"id": f"b-{number}", "source": f"/capstan/{still.name}/v1", "data": data})
             known = (moment + timedelta(hours=2)).isoformat()
             labels.append({"id": f"e{number}", "label": bool(truth[row]), "availableAt": known})
-        intake.receive(None, orjson.dumps(payloads), WALL)
+        intake.receive(None, body(payloads), WALL)
         intake.feedback(orjson.dumps({"system": still.name, "labels": labels}), WALL, system=None)
     intake.flush()
     intake.close()

@@ -16,6 +16,8 @@ from capstan.cli.online_shown import print_online
 from capstan.dashboard.page import ExperimentShown
 from capstan.dashboard.view import Sources, StoreView
 from capstan.domain.actions import Verb
+from capstan.domain.online_steps import OnlineStep
+from capstan.domain.steps.questions import Arms, Interleaving
 from capstan.domain.system import SystemPolicy
 from capstan.domain.versions import SystemName
 from capstan.embedded.replay.online_section import online_section
@@ -226,6 +228,43 @@ def test_the_page_asks_for_the_step_and_goes_by_the_policy_of_the_loop() -> None
         return replace(policy, rollout=replace(policy.rollout, digest="another"))
 
     assert shown(of_another_file) is None
+
+
+def test_the_page_shows_all_that_an_experiment_found_as_soon_as_it_has_ended() -> None:
+    world = World()
+    experimenting(world, guardrails=[{"metric": "complaints", "margin": 0.03}])
+    world.start()
+    drift(world, gain=-0.08)
+    asked: list[Arms | Interleaving] = []
+
+    def users(step: OnlineStep, need: Arms | Interleaving) -> Any:
+        asked.append(need)
+        return ask_users(
+            world.evidence, need, step.champion, step.challenger, since=step.since, now=step.until
+        )
+
+    # The page's own clock stands still: no evidence grows old.
+    view = StoreView(
+        world.store, SystemName(SYSTEM), world.clock, True, Sources(users=users), policy=policy_of
+    )
+    view.monotonic = lambda: 0.0
+
+    def guardrail() -> tuple[bool, int]:
+        rollout = view.snapshot().rollout
+        assert rollout is not None
+        assert rollout.experiment is not None
+        return rollout.experiment.is_running, sum(arm.units for arm in rollout.experiment.others[0].arms)
+
+    world.days(2)
+    runs, early = guardrail()
+    assert runs
+    world.days(8)
+    runs, known = guardrail()
+    assert not runs
+    assert known > early
+    before = len(asked)
+    assert guardrail() == (False, known)
+    assert len(asked) == before
 
 
 @pytest.mark.parametrize(

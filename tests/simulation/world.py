@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from capstan.adapters.memory.loop import (
+    Batch,
     MemoryAlerts,
+    MemoryBatches,
     MemoryClock,
     MemoryEvidence,
     MemoryMonitoring,
@@ -23,6 +25,7 @@ from capstan.adapters.memory.loop import (
     Training,
 )
 from capstan.domain.actions import Verb
+from capstan.domain.batch_calendar import BatchOrder, BatchStatus
 from capstan.domain.planners.rollout import describe_split
 from capstan.domain.steps.questions import Arms
 from capstan.domain.system import SystemPolicy
@@ -171,12 +174,14 @@ class World:
         self.obeyed_since: list[tuple[datetime, TrafficSplit]] = []
         """Every split of the gateway, with the moment from which on it was obeyed."""
         self.pipelines = MemoryPipelines(self.clock, self.registry, self._train)
+        self.batches = MemoryBatches(self.clock, self._predict)
         self.evidence = MemoryEvidence(self._pairs, self._by_arm)
         self.operation = MemoryOperation(self._operate, self._query)
         self.alerts = MemoryAlerts()
         self.monitoring = MemoryMonitoring()
         self.models: dict[str, Model] = {}
         self.training: Callable[[TrainingRequest], Training] | None = None
+        self.batch: Callable[[BatchOrder], Batch] | None = None
         self.gates_pass = True
         self.runners_up: tuple[bool, ...] = ()
         """Of each runner-up that a training makes: whether it passes its gates."""
@@ -235,6 +240,7 @@ class World:
                 "operation": self.operation,
                 "alerts": self.alerts,
                 "monitoring": self.monitoring,
+                "batches": self.batches,
             }
             self._engine = Engine(
                 **{name: _Watched(self, name, part) for name, part in parts.items()},
@@ -245,7 +251,15 @@ class World:
 
     def found_by_the_next(self) -> str:
         """All that the loop's next process finds; the same if nothing was changed meanwhile."""
-        parts = (self.store, self.registry, self.serving, self.traffic, self.pipelines, self.monitoring)
+        parts = (
+            self.store,
+            self.registry,
+            self.serving,
+            self.traffic,
+            self.pipelines,
+            self.monitoring,
+            self.batches,
+        )
         kept = [{name: value for name, value in vars(part).items() if name not in NOT_KEPT} for part in parts]
         return repr((self.settled, self.clock.now(), self.clock.wall(), kept))
 
@@ -428,11 +442,25 @@ class World:
             "aliases": dict(self.registry.aliases()),
             "moves": self.registry.moves,
             "runs": [request.run for request in self.pipelines.started],
+            "batches": self.batches.started,
             "deployed": dict(self.serving.starts),
             "serving": sorted(self.serving.readiness()),
         }
 
-    # -- how models behave
+    # -- how batches and models behave
+
+    def _predict(self, order: BatchOrder) -> Batch:
+        if self.batch is not None:
+            return self.batch(order)
+        rows = BatchStatus(
+            RunPhase.SUCCEEDED,
+            read=1000,
+            written=998,
+            refused=2,
+            reasons=("distance: is below 0",),
+            output="there",
+        )
+        return Batch(rows, takes=timedelta(minutes=2))
 
     def _train(self, request: TrainingRequest) -> Training:
         if self.training is not None:

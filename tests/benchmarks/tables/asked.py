@@ -170,6 +170,8 @@ def main() -> int:
     manifest_file = next((options.folder / ".capstan" / "bentos").rglob("manifest.json"))
     manifest = json.loads(manifest_file.read_text())
     table = extract(system, as_of=None, labels_as_of=None)
+    # Nothing is learnt from a row without a label.
+    table = table.filter(table[system.spec.data.label.column].is_valid())
     tally = asked(seen_in(table, manifest), by_gateway(options.port), rows=options.rows)
     told = f"{tally.inside} inside, {tally.outside} outside: {tally.marked} marked, {tally.refused} refused"
     print(f"{told}; {len(tally.faults)} faults")

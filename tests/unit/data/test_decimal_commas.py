@@ -1,20 +1,23 @@
-"""A number with a comma is refused with the cast that keeps its value: the wrong one is a thousand times too much."""
+"""A number with a comma is read as the file says. Else it is refused: read wrongly it is a thousand times too much."""
 
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from capstan.data import check_table, extract
+from capstan.data.asked_rows import asked_rows
 from capstan.data.decimal_marks import way_to_number
-from capstan.errors import InvalidDataError
+from capstan.errors import InvalidDataError, InvalidSpecError
+from capstan.features.values import ColumnType
 from capstan.spec import MLSystem, parse
 
-DECIMAL = "try_cast(replace({}, ',', '.') as double)"
-GROUPS = "try_cast(replace({}, ',', '') as double)"
+DECIMAL = '{{column: {}, type: Number, written: "1.234,5"}} under types of its source'
+GROUPS = '{{column: {}, type: Number, written: "1,234.5"}} under types of its source'
 
 
 def system(
@@ -58,10 +61,53 @@ def test_a_comma_in_a_file_with_semicolons_is_offered_as_the_decimal_mark(tmp_pa
     assert GROUPS.format("cost") not in told
 
 
-def test_the_offered_cast_keeps_the_values(tmp_path: Path) -> None:
-    query = f"select * replace ({DECIMAL.format('cost')} as cost) from rows"
-    made = system(tmp_path, ["1,288", "-1,092", "12"], delimiter=";", query=query)
-    assert extract(made, as_of=None, labels_as_of=None)["cost"].to_pylist() == [1.288, -1.092, 12.0]
+@pytest.mark.parametrize(
+    ("written", "cells", "numbers"),
+    [
+        (
+            "1.234,5",
+            ["1,288", "-1,092", "12", "1.234,5", "2.000", "NA"],
+            [1.288, -1.092, 12.0, 1234.5, 2000.0, None],
+        ),
+        ("1,234.5", ["1,288", "-1.5", "12", "1,234,567.25", ""], [1288.0, -1.5, 12.0, 1234567.25, None]),
+    ],
+)
+def test_numbers_are_read_as_the_file_says_in_a_training_and_where_a_table_is_asked(
+    written: str, cells: list[str], numbers: list[float | None], tmp_path: Path
+) -> None:
+    types = [{"column": "cost", "type": "Number", "written": written}]
+    made = system(tmp_path, cells, delimiter=";", types=types)
+    assert extract(made, as_of=None, labels_as_of=None)["cost"].to_pylist() == numbers
+    wanted = {"id": None, "cost": ColumnType.NUMBER}
+    asked = asked_rows(tmp_path / "rows.csv", wanted, zone="UTC", sources=made.spec.data.sources)
+    assert [row["cost"] for row in asked] == numbers
+
+
+@pytest.mark.parametrize(
+    ("written", "cell"),
+    [("1.234,5", "12.5"), ("1.234,5", "1,234.5"), ("1,234.5", "12,5"), ("1,234.5", "e5"), ("1.234,5", ",")],
+)
+def test_a_number_in_another_form_is_refused_and_never_guessed_at(
+    written: str, cell: str, tmp_path: Path
+) -> None:
+    types = [{"column": "cost", "type": "Number", "written": written}]
+    made = system(tmp_path, [cell, "7"], delimiter=";", types=types)
+    assert f"is not a number written as {written} (" in refusal(made)
+    wanted = {"cost": ColumnType.NUMBER}
+    asked = asked_rows(tmp_path / "rows.csv", wanted, zone="UTC", sources=made.spec.data.sources)
+    assert next(asked)["cost"] == cell
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"type": "Number", "written": "1 234,5"}, 'write "1.234,5" or "1,234.5"'),
+        ({"type": "Text", "written": "1.234,5"}, "write %Y, %m and %d"),
+    ],
+)
+def test_other_forms_of_numbers_are_refused(stated: dict[str, str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpecError, match=re.escape(said)):
+        system(tmp_path, ["7"], types=[{"column": "cost", **stated}])
 
 
 @pytest.mark.parametrize(
@@ -96,11 +142,7 @@ def test_a_decimal_point_makes_the_commas_of_a_file_with_semicolons_unclear(tmp_
 
 def test_points_that_group_thousands_are_taken_out_before_the_decimal_comma(tmp_path: Path) -> None:
     told = refusal(system(tmp_path, ["1.234,5", "2.000"], delimiter=";"))
-    cast = "try_cast(replace(replace(cost, '.', ''), ',', '.') as double)"
-    assert f"{cast}, which reads '1.234,5' as 1234.5" in told
-    query = f"select * replace ({cast} as cost) from rows"
-    made = system(tmp_path, ["1.234,5", "2.000"], delimiter=";", query=query)
-    assert extract(made, as_of=None, labels_as_of=None)["cost"].to_pylist() == [1234.5, 2000.0]
+    assert f"{DECIMAL.format('cost')}, which reads '1.234,5' as 1234.5" in told
 
 
 def test_a_point_that_may_group_thousands_is_told_beside_decimal_commas(tmp_path: Path) -> None:
@@ -108,13 +150,13 @@ def test_a_point_that_may_group_thousands_is_told_beside_decimal_commas(tmp_path
     assert "look whether the point of '1.288' groups thousands" in told
 
 
-def test_numbers_written_by_two_rules_get_no_cast(tmp_path: Path) -> None:
+def test_numbers_written_by_two_rules_get_no_statement(tmp_path: Path) -> None:
     told = refusal(system(tmp_path, ["0,5", "1,234.5"]))
     assert "'0,5' and '1,234.5' in column 'cost' follow two rules" in told
-    assert "replace(" not in told
+    assert "type: Number" not in told
 
 
-def test_the_cast_names_the_users_column_in_quotes_where_sql_needs_them(tmp_path: Path) -> None:
+def test_the_statement_names_the_users_column_in_quotes_where_it_needs_them(tmp_path: Path) -> None:
     told = refusal(system(tmp_path, ["0,5", "1"], column="Preis in EUR"))
     assert DECIMAL.format('"Preis in EUR"') in told
 
@@ -128,7 +170,7 @@ def test_a_column_without_commas_gets_the_plain_cast_with_its_name(tmp_path: Pat
 def test_a_column_stated_as_number_is_told_what_its_commas_are(tmp_path: Path) -> None:
     types = [{"column": "cost", "type": "Number"}]
     told = refusal(system(tmp_path, ["0,5", "1"], delimiter=";", types=types))
-    assert f"state Text and cast it with its decimal comma in data.query, {DECIMAL.format('cost')}" in told
+    assert f"leave them empty, or state {DECIMAL.format('cost')}" in told
 
 
 def test_a_number_to_predict_is_told_what_its_commas_are(tmp_path: Path) -> None:
@@ -147,7 +189,7 @@ def test_a_number_to_predict_is_told_what_its_commas_are(tmp_path: Path) -> None
 def test_a_text_that_the_query_makes_is_told_so_too(tmp_path: Path) -> None:
     made = system(tmp_path, ["7", "8"], query="select * replace (cost || ',5' as cost) from rows")
     told = str(check_table(extract(made, as_of=None, labels_as_of=None), made).violations)
-    assert DECIMAL.format("cost") in told
+    assert "try_cast(replace(cost, ',', '.') as double)" in told
 
 
 def test_texts_that_are_no_numbers_with_commas_have_no_such_cast() -> None:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from capstan.data import extract, trainable
-from capstan.errors import InvalidDataError
+from capstan.errors import DiskFullError, InvalidDataError
 from capstan.spec import MLSystem, parse
 
 FIRST = datetime(2024, 3, 1, tzinfo=UTC)
@@ -183,15 +184,20 @@ def test_texts_of_digits_stay_text_where_a_zero_leads_or_json_quotes_them(shop: 
 
 
 @pytest.mark.parametrize(
-    ("values", "first"),
+    ("values", "first", "way"),
     [
-        pytest.param(['"9,684.5"', '"1,200.0"', '"7,000.1"', '"3,100.9"'], "'9,684.5'", id="commas"),
-        pytest.param(["94%", "12%", "7%", "100%"], "'94%'", id="percent"),
-        pytest.param(["01", "02", "03", "04"], "'01'", id="leading-zeros"),
+        pytest.param(
+            ['"9,684.5"', '"1,200.0"', '"7,000.1"', '"3,100.9"'],
+            "'9,684.5'",
+            'written: "1,234.5"} under types of its source',
+            id="commas",
+        ),
+        pytest.param(["94%", "12%", "7%", "100%"], "'94%'", "data.query", id="percent"),
+        pytest.param(["01", "02", "03", "04"], "'01'", "data.query", id="leading-zeros"),
     ],
 )
 def test_a_column_of_numbers_without_one_number_names_its_first_cells_and_the_ways_out(
-    values: list[str], first: str, shop: Any
+    values: list[str], first: str, way: str, shop: Any
 ) -> None:
     shop.write("orders.csv", [{**shop.order(index), "price": value} for index, value in enumerate(values)])
     with pytest.raises(InvalidDataError, match="feature 'price'") as raised:
@@ -201,7 +207,7 @@ def test_a_column_of_numbers_without_one_number_names_its_first_cells_and_the_wa
         f"orders.csv, line 2: {first}",
         "`missing` of the csv source",
         "`types` of the source",
-        "data.query",
+        way,
     ):
         assert words in str(raised.value)
 
@@ -326,3 +332,15 @@ def test_a_table_that_is_not_utf8_is_named(orders: MLSystem, shop: Any) -> None:
     path.write_bytes(path.read_bytes().replace(b"shop", b"gesch\xe4ft", 1))
     with pytest.raises(InvalidDataError, match=r"data\.sources\.orders: .*orders\.csv is not UTF-8"):
         extract(orders, as_of=None, labels_as_of=None)
+
+
+def test_a_disk_that_is_full_while_cases_are_spilled_is_told_in_words(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spills(*_: object) -> None:
+        raise duckdb.IOException('IO Error: Could not write file "duckdb_temp": No space left on device')
+
+    shop.write("orders.csv", [shop.order(index) for index in range(4)])
+    monkeypatch.setattr("capstan.data.extraction._select_cases", spills)
+    with pytest.raises(DiskFullError, match="data: no room left for temporary files: Could not write file"):
+        extract(shop.system(), as_of=None, labels_as_of=None)

@@ -184,3 +184,26 @@ def test_a_table_of_nothing_but_names_is_refused() -> None:
         InvalidSpecError, match=r"can be a feature: name, street: 1,000 different texts.*\. Give"
     ):
         spec_of(names, other, LABEL)
+
+
+def of_many(name: str, counts: dict[str, int], distinct: int) -> ColumnProfile:
+    """The 101 most frequent are known, as of a file that was read."""
+    return ColumnProfile(name, "Text", ROWS, distinct=distinct, counts=counts)
+
+
+def test_of_thousands_of_categories_the_most_frequent_get_columns() -> None:
+    """One-hot columns of 4,044 tail numbers and 230,000 flights took 20 GB of memory."""
+    counts = {f"N{number}": 400 - number for number in range(101)}
+    (feature, _) = spec_of(of_many("plane", counts, 400), numbers("a"), LABEL)["features"]
+    assert feature == {"name": "plane", "categorical": {"minFrequency": 301}}
+    assert sum(count >= 301 for count in counts.values()) == 100
+    few = {text: count for text, count in counts.items() if count > 350}
+    (feature, _) = spec_of(of_many("plane", few, len(few)), numbers("a"), LABEL)["features"]
+    assert feature == {"name": "plane", "categorical": {}}
+
+
+def test_very_many_categories_that_are_all_rare_are_no_feature_unless_kept() -> None:
+    even = of_many("street", {f"S{number}": 3 for number in range(101)}, 300)
+    assert features_of(even) == ["a"]
+    (kept, _) = spec_of(even, numbers("a"), LABEL, kept=frozenset({"street"}))["features"]
+    assert kept == {"name": "street", "categorical": {}}

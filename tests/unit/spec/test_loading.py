@@ -83,6 +83,12 @@ def test_the_smallest_file_has_sound_defaults() -> None:
 MISTAKES = {
     "unknown key": ("business:", "busines:", "objective.busines", "did you mean business?"),
     "snake case": ("minRequests: 100}", "min_requests: 100}", "rollout.steps[1].canary.min_requests", "did you mean minRequests?"),
+    "batch by no cron line": ("  deletionPolicy:", "  batch: {schedule: daily, output: p}\n  deletionPolicy:", "batch.schedule", "is no cron line"),
+    "batch of no zone": ("  deletionPolicy:", "  batch: {schedule: 0 3 * * *, timeZone: Mars, output: p}\n  deletionPolicy:", "batch.timeZone", "is not an IANA time zone"),
+    "batch to nowhere": ("  deletionPolicy:", "  batch: {schedule: 0 3 * * *}\n  deletionPolicy:", "batch.output", "is required"),
+    "batch of no table": ("  deletionPolicy:", "  batch: {schedule: 0 3 * * *, output: p, input: {source: nowhere}}\n  deletionPolicy:", "batch.input.source", "names no table of data.sources"),
+    "batch of no kind of file": ("  deletionPolicy:", "  batch: {schedule: 0 3 * * *, output: p, input: {path: rows.xlsx}}\n  deletionPolicy:", "batch.input.path", "is none of the kinds of files"),
+    "batch to an address": ("  deletionPolicy:", "  batch: {schedule: 0 3 * * *, output: 's3://a/b'}\n  deletionPolicy:", "batch.output", "batches are files in this version; mount it"),
     "unknown top key": ("  deletionPolicy:", "  deletPolicy:", "deletPolicy", "did you mean deletionPolicy?"),
     "missing": ("column: late, availableAt", "availableAt", "data.label.column", "is required; add `column: "),
     "choice": ("scale: Log", "scale: log", "features[0].numeric.scale", "did you mean Log? (in 'distance')"),

@@ -24,6 +24,7 @@ from capstan.tasks import TASKS
 
 Broken = Callable[[str, str], list[Mistake]]
 
+WEBHOOK = "{webhook: {sender: airflow, secretFrom: {secretKeyRef: {name: airflow, key: k}}}}"
 CANARY = "- canary: {weight: 50, duration: 2d, minRequests: 200}"
 RULES = {
     "label as a feature": ("name: temp,", "name: late,", "features[2].name", "leakage"),
@@ -103,11 +104,27 @@ RULES = {
     "balanced interleaving that is guarded": (CANARY, "- interleave: {event: click, method: Balanced, guardrails: [{event: return}]}", "rollout.steps[2].interleave", "interleave by method: TeamDraft"),
     "interleaving of what is not ranked": (CANARY, "- interleave: {event: click}", "rollout.steps[2].interleave", "this task ranks nothing"),
     "estimates without their alert": ("{quality: {}}]", "{estimatedQuality: {}}]", "retraining.triggers[1].estimatedQuality", "monitoring.estimate: {alert: true}"),
+    "a replay that promises to be young": ("  monitoring:\n", "  monitoring:\n    slos: [{name: judged, freshness: {within: 8d, objective: 99%}}]\n", "monitoring.slos[0].freshness", "a replay has a clock of its own"),
+    "a promise of everything": ("  monitoring:\n", "  monitoring:\n    slos: [{name: all, availability: {objective: 100%}}]\n", "monitoring.slos[0].availability.objective", "write a share such as 99.9%"),
+    "a promise without an alert": ("  monitoring:\n", "  monitoring:\n    slos: [{name: some, latency: {below: 1s, objective: 90%}}]\n", "monitoring.slos[0].latency.objective", "write a share such as 95%"),
+    "a promise of a day": ("  monitoring:\n", "  monitoring:\n    slos: [{name: a, availability: {objective: 99%, window: 1d}}]\n", "monitoring.slos[0].availability.window", "not between 7d and 30d"),
+    "a promise that no answer could break": ("  monitoring:\n", "  monitoring:\n    slos: [{name: a, latency: {below: 5s, objective: 99%}}]\n", "monitoring.slos[0].latency.below", "after which the gateway answers with 504"),
+    "two promises of one name": ("  monitoring:\n", "  monitoring:\n    slos: [{name: a, availability: {objective: 99%}}, {name: a, latency: {below: 1s, objective: 99%}}]\n", "monitoring.slos[1].name", "written twice"),
     "deadline before an analysis can decide": ("minBlocks: 7, analyses: [quality], deadline: 21d", "analyses: [quality], deadline: 6d", "rollout.steps[0].shadow.deadline", "an analysis needs as many"),
     "analysis of a canary": ("weight: 50, duration: 2d", "weight: 50, duration: 2d, analyses: [quality], deadline: 3d", "rollout.steps[2].canary.analyses", "move them to a shadow step"),
     "no margin": ("decide: UnlessWorse, margin: 0.01", "decide: NotWorse, margin: 0", "rollout.analyses[0].margin", "margin above 0"),
     "effect without Better": ("decide: UnlessWorse,", "decide: UnlessWorse, minimumEffect: 0.1,", "rollout.analyses[0].minimumEffect", "only with decide: Better"),
     "cooldown beyond the budget": ("cooldown: 14d", "cooldown: 31d", "retraining.cooldown", "longer than budget.per"),
+    "trigger twice among all": ("{quality: {}}]", "{all: {of: [{drift: {}}, {quality: {}}, {drift: {}}]}}]", "retraining.triggers[1].all.of[2]", "drift is written twice"),
+    "schedule twice": ("{quality: {}}]", "{schedule: {cron: '0 6 * * MON'}}, {schedule: {cron: '0 6 * * MON'}}]", "retraining.triggers[2]", "schedule is written twice"),
+    "windows of too few rows": ("minRows: 1000}", "minRows: 1000, rows: 999}", "monitoring.window.rows", "999 is below minRows"),
+    "windows by rows that overlap": ("minRows: 1000}", "minRows: 1000, rows: 5000, every: 1d}", "monitoring.window.every", "windows by `rows` do not overlap"),
+    "windows by rows beside the one before": ("minRows: 1000}\n    drift: {", "minRows: 1000, rows: 5000}\n    drift: {reference: PreviousWindow, ", "monitoring.drift.reference", "'PreviousWindow' compares stretches of the same length"),
+    "windows by rows beside a season": ("minRows: 1000}\n    drift: {", "minRows: 1000, rows: 5000}\n    drift: {reference: Seasonal, seasonLength: 28d, ", "monitoring.drift.reference", "'Seasonal' compares stretches of the same length"),
+    "sender twice": ("{quality: {}}]", f"{WEBHOOK}, {WEBHOOK}]", "retraining.triggers[2].webhook.sender", "airflow is written twice"),
+    "sender twice among all": ("{quality: {}}]", f"{{all: {{of: [{WEBHOOK}, {WEBHOOK}]}}}}]", "retraining.triggers[1].all.of[1].webhook.sender", "airflow is written twice"),
+    "sender of two secrets": ("{quality: {}}]", f"{WEBHOOK}, {{all: {{of: [{{drift: {{}}}}, {WEBHOOK.replace('key: k', 'key: other')}]}}}}]", "retraining.triggers[2].all.of[1].webhook.secretFrom", "has another secret where it is written before"),
+    "all without an alert by estimates": ("{quality: {}}]", "{all: {of: [{drift: {}}, {estimatedQuality: {}}]}}]", "retraining.triggers[1].all.of[1].estimatedQuality", "no such alert is raised"),
     "trigger twice": ("{quality: {}}]", "{drift: {}}]", "retraining.triggers[1]", "drift is written twice"),
     "backoff backwards": ("maximum: 2d", "maximum: 1m", "retraining.backoff", "longer than maximum"),
     "cron": ("{quality: {}}]", '{schedule: {cron: "0 25 * * *"}}]', "retraining.triggers[1].schedule.cron", "is no cron line"),
@@ -132,7 +149,15 @@ RULES = {
     "sent by another moment": ("tick: 1d", "tick: 1d, timeColumn: actual_arrival", "replay.timeColumn", "is not data.keys.time"),
     "losses of no number": ("target: late}", "target: late, losses: {maximumError: 180}}", "objective.losses", "those of BinaryClassification are not"),
     "a quantile of two classes": ("{name: baseline, mostFrequent: {}}", "{name: baseline, gradientBoosting: {quantile: 0.9}}", "training.candidates[0].gradientBoosting.quantile", "is only for labels that are numbers, and those of the task are not"),
-    "a family of another label": ("{name: baseline, mostFrequent: {}}", "{name: baseline, linearRegression: {}}", "training.candidates[0].linearRegression", "can't learn the labels of BinaryClassification (candidate 'baseline'); these can: mostFrequent, logisticRegression"),
+    "a loss of numbers for two classes": ("{name: baseline, mostFrequent: {}}", "{name: baseline, gradientBoosting: {loss: Huber}}", "training.candidates[0].gradientBoosting.loss", "'Huber' is only for labels that are numbers or relevances, and those of the task are not"),
+    "two losses": ("{name: baseline, mostFrequent: {}}", "{name: baseline, gradientBoosting: {loss: Huber, quantile: 0.9}}", "training.candidates[0].gradientBoosting", "say two things of what is answered"),
+    "a share of nothing": ("{name: baseline, mostFrequent: {}}", "{name: baseline, randomForest: {columnShare: 0%}}", "training.candidates[0].randomForest.columnShare", "is nothing; write a share above 0%"),
+    "an ensemble of nobody": ("{name: baseline, mostFrequent: {}}", "{name: baseline, bagging: {of: tree}}", "training.candidates[0].bagging.of", "'tree' is no candidate; none stands before it"),
+    "an ensemble of itself": ("{name: baseline, mostFrequent: {}}", "{name: baseline, bagging: {of: baseline}}", "training.candidates[0].bagging.of", "'baseline' is the ensemble itself"),
+    "weights of too few": ("{name: baseline, mostFrequent: {}}", "{name: baseline, voting: {of: [a, b], weights: [1, 2, 3]}}", "training.candidates[0].voting", "write one for each, or none"),
+    "passes of LBFGS": ("{name: baseline, mostFrequent: {}}", "{name: baseline, multilayerPerceptron: {optimizer: LBFGS, earlyStopping: {}}}", "training.candidates[0].multilayerPerceptron", "take Adam or SGD, or drop earlyStopping"),
+    "most rows to stop by": ("{name: baseline, mostFrequent: {}}", "{name: baseline, gradientBoosting: {earlyStopping: {share: 60%}}}", "training.candidates[0].gradientBoosting.earlyStopping.share", "leaves too few rows to learn from"),
+    "a family of another label": ("{name: baseline, mostFrequent: {}}", "{name: baseline, linearRegression: {}}", "training.candidates[0].linearRegression", "can't learn the labels of BinaryClassification (candidate 'baseline'); these can: mostFrequent, logisticRegression, naiveBayes"),
     "gate of a bound and a rival": ("{metric: rocAuc, against: Champion, margin: 0.005,", "{metric: rocAuc, min: 0.7, against: Champion,", "evaluation.gates[0]", "drop `against`, or write a gate of its own"),
     "gate of no room": ("against: Champion, margin: 0.005", "min: 0.7, max: 0.6", "evaluation.gates[0]", "min is above max, so no model can pass"),
     "gate of a bound and a margin": ("against: Champion, margin", "min: 0.7, margin", "evaluation.gates[0]", "are of a comparison"),
@@ -183,6 +208,7 @@ FINE = {
     "deadline just long enough": ("deadline: 21d", "deadline: 7d"),
     "deadline that late labels alone would miss": ("maximumDelay: 3d", "maximumDelay: 30d"),
     "no triggers": ("[{drift: {}}, {quality: {}}]", "[]"),
+    "batch": ("  deletionPolicy: Retain", "  batch: {schedule: 0 3 * * *, output: predictions}"),
     "suspended": ("  deletionPolicy: Retain", "  suspend: true"),
     "runtime": ("replicas: {min: 1, max: 3}", "runtime: Deployment"),
     "experiment": (CANARY, "- experiment: {}"),
@@ -422,3 +448,35 @@ def test_decide_has_the_same_words_in_gates_analyses_and_verdicts() -> None:
     analyses, gates = (get_args(model.model_fields["decide"].annotation) for model in (Analysis, Gate))
     assert set(analyses) == {one.value for one in quality.Decide}
     assert set(gates) == set(analyses)
+
+
+def test_a_promise_of_young_labels_leaves_windows_the_time_to_end(flights: str) -> None:
+    slos = "  monitoring:\n    slos: [{name: judged, freshness: {within: 7d, objective: 99%}}]\n"
+    live = re.sub(r"\n  replay:.*(\n    .*)*", "", flights)
+    with pytest.raises(InvalidSpecError) as refused:
+        parse(live.replace("  monitoring:\n", slos), base_dir=Path())
+    [mistake] = refused.value.mistakes
+    assert mistake.path == "monitoring.slos[0].freshness.within"
+    assert "7d is not longer than monitoring.window.duration (7d)" in str(mistake)
+    parse(live.replace("  monitoring:\n", slos.replace("7d", "8d")), base_dir=Path())
+
+
+def test_a_batch_needs_rows_with_a_time() -> None:
+    text = """
+    apiVersion: capstan.dev/v1alpha1
+    kind: MLSystem
+    metadata: {name: small}
+    spec:
+      objective: {task: BinaryClassification, target: late}
+      data:
+        sources: [{name: flights, csv: {path: flights.csv}}]
+        keys: {id: id}
+        label: {column: late}
+      features: [{name: distance, numeric: {}}]
+      batch: {schedule: "0 3 * * *", output: predictions}
+    """
+    with pytest.raises(
+        InvalidSpecError, match=r"batch: rows have no time.*data\.keys\.time, or drop batch"
+    ) as refused:
+        parse(text, base_dir=Path())
+    assert [mistake.path for mistake in refused.value.mistakes] == ["batch"]

@@ -30,7 +30,7 @@ CASES = [
         replace(column("Text", {"1": 5, "2": 5}), odd=("n/k",)),
         "numbers, but for 'n/k'",
     ),
-    ("decimal comma", replace(column("Text", {"1,5": 2, "2,5": 2}), comma=True), "decimal comma"),
+    ("decimal comma", replace(column("Text", {"1,5": 2, "2,5": 2}), number_form="1.234,5"), "decimal comma"),
     ("a date's own form", replace(column("Time", {}), written="%d.%m.%Y"), "times are written as %d.%m.%Y"),
     ("a word for missing", column("Text", {"Bonn": 5, "?": 2, "unknown": 1}), "'?', 'unknown' may mean"),
     (

@@ -163,7 +163,8 @@ def test_a_family_that_can_not_learn_numbers_is_refused_by_name() -> None:
         InvalidSpecError, match="can't learn the labels of Regression \\(candidate 'line'\\)"
     ) as told:
         system(REGRESSION, training=training)
-    assert "these can: mostFrequent, linearRegression, gradientBoosting, custom" in str(told.value)
+    assert "these can: mostFrequent, linearRegression, nearestNeighbors, decisionTree, " in str(told.value)
+    assert "naiveBayes" not in str(told.value)
 
 
 def test_a_metric_of_another_task_is_refused_and_nothing_breaks_before() -> None:
@@ -224,3 +225,72 @@ def test_what_the_file_takes_for_estimable_is_what_the_task_can_estimate(objecti
         if task.facts.label in ("Boolean", "Category") or one.mean_loss is not None
     ]
     assert list(stated.facts.estimable_names) == able
+
+
+@pytest.mark.parametrize(
+    ("objective", "monitoring", "path", "words"),
+    [
+        (
+            REGRESSION,
+            {"quality": {"concept": "DDM"}},
+            "monitoring.quality.concept",
+            "Regression has none; write ADWIN",
+        ),
+        (
+            {"task": "BinaryClassification", "target": "late"},
+            {"estimate": {"alert": True, "enabled": False}},
+            "monitoring.estimate.alert",
+            "is of estimates, which the file turns off",
+        ),
+    ],
+    ids=["DDM of numbers", "alert by no estimate"],
+)
+def test_what_could_never_alarm_is_refused(
+    objective: dict[str, Any], monitoring: dict[str, Any], path: str, words: str
+) -> None:
+    data = {
+        "sources": [{"name": "rows", "csv": {"path": "rows.csv"}}],
+        "keys": {"id": "id", "time": "at"},
+        "label": {"column": objective["target"], "availableAt": "known_at"},
+    }
+    with pytest.raises(InvalidSpecError) as refused:
+        system(objective, data=data, monitoring=monitoring)
+    assert [mistake.path for mistake in refused.value.mistakes] == [path]
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "quality", "metric"),
+    [
+        ({"task": "BinaryClassification", "target": "late"}, {"concept": "DDM"}, "brierScore"),
+        ({"task": "BinaryClassification", "target": "late"}, {"concept": "ADWIN"}, "logLoss"),
+        ({"task": "MulticlassClassification", "target": "band"}, {"concept": "DDM"}, "accuracy"),
+        (REGRESSION, {"concept": "PageHinkley", "metric": "absoluteError"}, "absoluteError"),
+    ],
+    ids=["DDM of yes or no", "ROC-AUC has no losses", "DDM of classes", "the watched metric"],
+)
+def test_a_detector_of_concept_drift_looks_at_losses_of_single_rows(
+    objective: dict[str, Any], quality: dict[str, Any], metric: str
+) -> None:
+    data = {
+        "sources": [{"name": "rows", "csv": {"path": "rows.csv"}}],
+        "keys": {"id": "id", "time": "at"},
+        "label": {"column": objective["target"], "availableAt": "known_at"},
+    }
+    assert system(objective, data=data, monitoring={"quality": quality}).spec.concept_metric == metric
+
+
+def test_an_ensemble_stands_behind_what_it_is_made_of() -> None:
+    members = [{"name": "line", "linearRegression": {}}, {"name": "trees", "gradientBoosting": {}}]
+    stack = {"name": "both", "stacking": {"of": ["line", "trees"], "final": "line"}}
+    spec = system(REGRESSION, training={"candidates": [*members, stack]}).spec
+    assert spec.training.candidates[2].chosen.made_of == ("line", "trees", "line")
+    with pytest.raises(
+        InvalidSpecError, match="'trees' stands behind 'both', which is made of it; move it before"
+    ):
+        system(REGRESSION, training={"candidates": [members[0], stack, members[1]]})
+    wrong = {"name": "both", "stacking": {"of": ["line", "trees"], "final": "last"}}
+    with pytest.raises(
+        InvalidSpecError, match=r"stacking\.final: 'last' is no candidate; before it stand line, trees"
+    ):
+        system(REGRESSION, training={"candidates": [*members, wrong]})

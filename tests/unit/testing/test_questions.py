@@ -20,6 +20,7 @@ from capstan.monitoring.questions.question import Answer, Reading
 from capstan.monitoring.questions.texts import AlertText
 from capstan.monitoring.rules import render
 from capstan.monitoring.windows import (
+    Concept,
     DriftWindow,
     Estimate,
     FeatureDrift,
@@ -51,6 +52,7 @@ def quality_window(*, bad: bool) -> QualityWindow:
     return QualityWindow(
         0, SINCE, SINCE + WEEK, "rocAuc", 2000, 1990, 0.995, value, 0.01, 0.70, 0.70 - value, 0.0, 0.65, decision,
         "Dropped" if bad else "Fine",
+        concept=Concept("DDM", "brierScore", 0.25 if bad else 0.2, 0.2, decision, SINCE if bad else None),
     )  # fmt: skip
 
 

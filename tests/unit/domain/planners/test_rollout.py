@@ -185,6 +185,20 @@ def test_outlook_tells_the_soonest_end_and_the_one_by_late_labels_and_what_must_
     assert "step 2 waits" not in told
 
 
+def test_outlook_of_steps_that_count_requests_names_no_end_that_is_their_beginning() -> None:
+    policy = RolloutPolicy(
+        steps=(ShadowStep(Weight(100), min_labels=500, min_requests=500, analyses=("quality",)),),
+        rules={"quality": QualityRule(Decide.UNLESS_WORSE)},
+        label_delay=timedelta(days=3),
+        block=timedelta(0),
+    )
+    told = outlook(policy, datetime(2013, 3, 1, tzinfo=UTC))
+    assert (
+        "its only step takes as long as its requests take to come, until 2013-03-04 00:00 UTC if labels come as late "
+        "as they may, or longer; step 1 waits for 500 requests and 500 labelled pairs" in told
+    )
+
+
 def test_a_longer_label_delay_restarts_no_rollout() -> None:
     assert digest_of(replace(POLICY, label_delay=timedelta(days=60))) == digest_of(POLICY)
 
