@@ -96,12 +96,9 @@ class Simulation:
             above |= used & units.is_independent & over
             below |= used & (units.is_independent | (size > 1)) & under
         if self.merges:
-            above &= no_spell(
-                self.effects + (difference - rule.promote_above) * self.counts, rule.two_sided_alpha
-            )
-            below &= no_spell(
-                self.effects + (difference - rule.reject_below) * self.counts, rule.two_sided_alpha
-            )
+            means = self.effects / self.counts + difference
+            above &= no_spell(means - rule.promote_above, rule.two_sided_alpha)
+            below &= no_spell(means - rule.reject_below, rule.two_sided_alpha)
         return above, below
 
     def suspicions(self, rule: QualityRule, difference: float) -> npt.NDArray[np.bool_]:
@@ -157,7 +154,7 @@ class Simulation:
         passes = units.is_independent & ~self.suspicions(rule, difference)
         if self.merges:
             # Else nothing bounds yet even a difference beyond all measure, so nothing could have been shown worse.
-            passes &= no_spell(self.counts, rule.two_sided_alpha)
+            passes &= no_spell(np.ones_like(self.counts), rule.two_sided_alpha)
         passes[:, : rule.least_blocks - 1] = False
         return passes
 

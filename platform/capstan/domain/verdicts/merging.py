@@ -89,7 +89,7 @@ def merge_as_needed(blocks: Iterable[LossBlock], *, least: int) -> Iterator[Merg
         if not block.count:
             continue
         seen.append(block)
-        neighbours = neighbours.add(block.loss_difference, block.count)
+        neighbours = neighbours.add(block.loss_difference / block.count)
         for length in lengths:
             length.add(block)
         longest = max(len(seen) // least, 1)

@@ -6,6 +6,9 @@ out, and each difference without which the blocks would be about as likely as a 
 densities. Above stand independent blocks with a difference, below AR(1) blocks without one, by the autocorrelation that
 fits better; the standard deviation of a block is integrated out of both by the same prior (1/sigma), as in the
 t-mixture.
+
+A block counts by its mean, whatever its size: a spell moves all requests of a day alike. Sums would take days of many
+and of few requests for days that vary, and bound nothing for two weeks where they do.
 """
 
 from __future__ import annotations
@@ -31,26 +34,23 @@ class Neighbours:
     """Single blocks in their order as sums; adding a block costs the same however many there are."""
 
     blocks: int = 0
-    squares: Form = (0.0, 0.0, 0.0)
-    """Sums over blocks of S S, S N and N N, where S is a block's difference and N its count."""
-    products: Form = (0.0, 0.0, 0.0)
-    """The same of each block with the one before it; of S N the mean of both ways."""
-    total: tuple[float, float] = (0.0, 0.0)
-    """Sums of S and of N."""
-    first: tuple[float, float] = (0.0, 0.0)
-    last: tuple[float, float] = (0.0, 0.0)
+    total: float = 0.0
+    """Sum of the blocks' mean differences per request."""
+    squares: float = 0.0
+    products: float = 0.0
+    """Sum over blocks of the mean times the one before it."""
+    first: float = 0.0
+    last: float = 0.0
 
-    def add(self, loss_difference: float, count: float) -> Neighbours:
-        """The sums with one more block."""
-        block, before = (loss_difference, count), self.last
-        products = _sum(self.products, _product(block, before)) if self.blocks else self.products
+    def add(self, mean: float) -> Neighbours:
+        """The sums with one more block, by its mean difference per request."""
         return Neighbours(
             blocks=self.blocks + 1,
-            squares=_sum(self.squares, _product(block, block)),
-            products=products,
-            total=(self.total[0] + loss_difference, self.total[1] + count),
-            first=self.first if self.blocks else block,
-            last=block,
+            total=self.total + mean,
+            squares=self.squares + mean * mean,
+            products=self.products + mean * self.last if self.blocks else 0.0,
+            first=self.first if self.blocks else mean,
+            last=mean,
         )
 
     def bounds(self, alpha: float) -> tuple[float, float]:
@@ -74,7 +74,9 @@ class Neighbours:
         )
         scale = math.exp(2 * log_ratio / n)
         explained = VARIANCE / (1 + VARIANCE) / n
-        different = _sum(self.squares, _product(self.total, self.total), -explained)
+        squares: Form = (self.squares, self.total, n)
+        total: Form = (self.total * self.total, self.total * n, n * n)
+        different = _sum(squares, total, -explained)
         a, b, c = _sum(self._spell(autocorrelation), different, -scale)
         # The difference is likelier by enough where a - 2 b x + c x^2 >= 0.
         if c <= 0:
@@ -87,12 +89,14 @@ class Neighbours:
 
     def _spell(self, autocorrelation: float) -> Form:
         """Sum of squares of what each block adds to the one before it, by an AR(1) series of mean 0."""
-        ends = _sum(_product(self.first, self.first), _product(self.last, self.last))
-        squares = autocorrelation**2
-        form = _sum(_sum(self.squares, self.squares, squares), self.products, -2 * autocorrelation)
-        form = _sum(form, ends, -squares)
-        a, b, c = (part / (1 - squares) for part in form)
-        return a, b, c
+        n, first, last = self.blocks, self.first, self.last
+        squares: Form = (self.squares, self.total, n)
+        products: Form = (self.products, self.total - 0.5 * (first + last), n - 1)
+        ends: Form = (first * first + last * last, first + last, 2)
+        square = autocorrelation**2
+        form = _sum(_sum(squares, squares, square), products, -2 * autocorrelation)
+        a, b, c = _sum(form, ends, -square)
+        return a / (1 - square), b / (1 - square), c / (1 - square)
 
 
 def expected_log_ratio(blocks: int, effect: float) -> float:
@@ -116,7 +120,3 @@ def expected_log_ratio(blocks: int, effect: float) -> float:
 
 def _sum(one: Form, other: Form, times: float = 1.0) -> Form:
     return one[0] + times * other[0], one[1] + times * other[1], one[2] + times * other[2]
-
-
-def _product(one: tuple[float, float], other: tuple[float, float]) -> Form:
-    return one[0] * other[0], 0.5 * (one[0] * other[1] + one[1] * other[0]), one[1] * other[1]

@@ -116,11 +116,14 @@ def test_seven_days_that_all_say_worse_do_not_pass_unless_worse_though_the_bound
     )
 
 
-def test_what_looks_worse_is_shown_worse_by_the_next_day():
+def test_what_looks_worse_is_shown_worse_by_the_ninth_day():
     rule = QualityRule(Decide.UNLESS_WORSE, margin=0.01)
-    result = judge_days(SHUFFLED, rule, judge_days(SHUFFLED[:7], rule).latch)
+    eighth = judge_days(SHUFFLED, rule, judge_days(SHUFFLED[:7], rule).latch)
+    assert (eighth.reason, eighth.latch) == (LOOKS_WORSE, None)
+    like_the_others = (400, -0.7)
+    result = judge_days((*SHUFFLED, like_the_others), rule, eighth.latch)
     assert (result.verdict, result.reason) == (Verdict.FAILED, "ShownWorse")
-    assert result.latch == Latch(Verdict.FAILED, 8)
+    assert result.latch == Latch(Verdict.FAILED, 9)
 
 
 def test_what_looked_worse_by_chance_passes_when_it_recovers_whether_somebody_looked_meanwhile_or_not():

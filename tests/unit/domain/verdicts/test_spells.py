@@ -30,12 +30,10 @@ def ar(correlation, runs, days, seed):
     return series
 
 
-def neighbours(differences, counts=None):
+def neighbours(differences):
     found = Neighbours()
-    for difference, count in zip(
-        differences, counts if counts is not None else [1] * len(differences), strict=True
-    ):
-        found = found.add(float(difference) * int(count), int(count))
+    for difference in differences:
+        found = found.add(float(difference))
     return found
 
 
@@ -64,19 +62,28 @@ def log_ratio(values):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("days", [9, 16, 30])
 def test_at_its_bounds_a_difference_is_likelier_than_a_spell_by_exactly_what_is_asked(days, seed):
-    rng = np.random.default_rng(seed)
-    differences, counts = 0.1 + ar(0.4, 1, days, seed)[0] * 0.05, rng.poisson(400, days)
-    found = neighbours(differences, counts)
-    lower, upper = found.bounds(0.05)
-    assert lower < found.total[0] / found.total[1] < upper
+    differences = 0.1 + ar(0.4, 1, days, seed)[0] * 0.05
+    lower, upper = neighbours(differences).bounds(0.05)
+    assert lower < differences.mean() < upper
     for bound in (lower, upper):
-        assert log_ratio((differences - bound) * counts) == pytest.approx(
-            math.log(LIKELIHOOD / 0.05), abs=1e-6
-        )
+        assert log_ratio(differences - bound) == pytest.approx(math.log(LIKELIHOOD / 0.05), abs=1e-6)
     for hidden in np.linspace(lower, upper, 9)[1:-1]:
-        assert log_ratio((differences - hidden) * counts) < math.log(LIKELIHOOD / 0.05)
+        assert log_ratio(differences - hidden) < math.log(LIKELIHOOD / 0.05)
     for shown in (lower - 0.01, upper + 0.01, lower - 1, upper + 1):
-        assert log_ratio((differences - shown) * counts) > math.log(LIKELIHOOD / 0.05)
+        assert log_ratio(differences - shown) > math.log(LIKELIHOOD / 0.05)
+
+
+def test_days_with_many_and_with_few_requests_leave_no_more_room_for_a_spell_than_equal_days():
+    """Sums of such days look as if they varied, and bounded nothing for two weeks: deadlines went by."""
+    noise = np.array([0.3, -1.1, 0.8, -0.2, 0.9, -0.7, 0.1])
+    counts = [230, 40, 210, 250, 60, 235, 90]
+    blocks = [
+        LossBlock(START + timedelta(days=day), count, float(one) * count, 0.99)
+        for day, (one, count) in enumerate(zip(noise, counts, strict=True))
+    ]
+    merged = list(merge_as_needed(blocks, least=7))[-1]
+    assert merged.neighbours == neighbours(noise)
+    assert all(map(math.isfinite, merged.neighbours.bounds(0.05)))
 
 
 def test_bounds_move_with_the_differences_and_widen_as_alpha_falls():
