@@ -7,6 +7,7 @@ losses and the drift of outputs.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -19,6 +20,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 from cluster.access import reached, tokens
 from cluster.loop.installed import installed
@@ -29,10 +31,12 @@ from cluster.loop.watched import Watched
 from cluster.upstream import seldon_operator
 from ruamel.yaml import YAML
 
+import capstan
 from capstan.adapters.kubernetes.client import KubeClient
 from capstan.adapters.own.monitor import HttpMonitor
 from capstan.cluster.names import MONITOR_PORT
 from capstan.domain.versions import Digest, VersionName
+from capstan.errors import NotAllowedError
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -48,6 +52,8 @@ INTERLEAVE = {
     "alpha": 0.001,
     "deadline": "1h",
 }
+WEBHOOK = {"sender": "warehouse", "secretFrom": {"secretKeyRef": {"name": "warehouse", "key": "webhook"}}}
+SECRET = base64.b64encode(bytes(range(32))).decode()
 SYSTEMS = (
     TaskSystem(
         task="Regression",
@@ -59,6 +65,7 @@ SYSTEMS = (
         tensors=frozenset({"value"}),
         candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "trees", **TREES}),
         objective={"losses": {"maximumError": 60}},
+        spec={"retraining": {"triggers": [{"drift": {}}, {"webhook": WEBHOOK}], "cooldown": "1s"}},
     ),
     TaskSystem(
         task="MulticlassClassification",
@@ -181,6 +188,14 @@ def stories(
         for name, value in platform.storage_keys().items():
             patch.setenv(name, value)
         rows = past(datetime.now(UTC), minutes=30, per_second=10, seed=1)
+        kube.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "warehouse", "namespace": namespace},
+                "stringData": {"webhook": SECRET},
+            }
+        )
         told = {}
         for system in SYSTEMS:
             folder = tmp_path_factory.mktemp(system.name)
@@ -286,6 +301,57 @@ def test_a_table_is_answered_and_labelled_from_outside_by_the_commands(
     }
     assert (listed[story.name]["namespace"], listed[story.name]["phase"]) == (story.namespace, "Serving")
     assert json.loads(story.capstan("drift", story.name, *where, "--json"))["windows"] is not None
+
+
+def test_the_python_api_asks_labels_and_looks_at_the_system_in_its_cluster(
+    story: Story, system: TaskSystem, users: Users
+) -> None:
+    rows = batch_of(6_000_000, datetime.now(UTC), users.rng)
+    here = capstan.System.from_file(story.folder / "system.yaml", context=".", namespace=story.namespace)
+    answers = here.predict(pd.DataFrame([system.asked(row) for row in rows]))
+    champion = story.watched.state.champion
+    assert champion is not None
+    assert len(answers) == len(rows)
+    assert set(answers["version"]) == {champion.name}
+
+    truth = pd.DataFrame(
+        [{name: row[name] for name in ("parcel_id", system.target, "known_at")} for row in rows]
+    )
+    handed = here.feedback(truth)
+    assert handed.accepted == len(rows)
+    assert here.versions["role"][champion.name] == "champion"
+    assert champion.run in here.runs().index
+    assert "Promoted" in set(here.story()["reason"])
+    with pytest.raises(NotAllowedError, match=re.escape("capstan train --context .")):
+        here.train()
+
+
+def test_a_signed_call_from_outside_starts_a_training_and_an_unsigned_one_does_not(
+    stories: Mapping[str, Story], tmp_path: Path
+) -> None:
+    story = stories["minutes"]
+    where = ("--context", ".", "--namespace", story.namespace)
+    secret, wrong = tmp_path / "secret", tmp_path / "wrong"
+    secret.write_text(SECRET)
+    wrong.write_text(SECRET[::-1])
+    before = story.watched.last_event
+    call = ("trigger", "system.yaml", "warehouse", "--reason", "the month is complete", *where)
+    with pytest.raises(AssertionError, match="webhook-signature"):
+        story.capstan(*call, "--secret-file", str(wrong))
+    assert "TrainingRequested" not in story.watched.told(after=before)
+    told = story.capstan(*call, "--id", "msg_one", "--secret-file", str(secret))
+    assert "msg_one: taken" in told
+    story.watched.eventually(
+        lambda: "TrainingStarted" in story.watched.told(after=before), 120, "the training that was asked for"
+    )
+    asked = [
+        event.message for _, event in story.watched.story(after=before) if event.reason == "TrainingRequested"
+    ]
+    assert len(asked) == 1
+    assert "warehouse" in asked[0]
+    assert "the month is complete" in asked[0]
+    again = story.capstan(*call, "--id", "msg_one", "--secret-file", str(secret))
+    assert "msg_one: taken before" in again
 
 
 def assert_clicks_decided(story: Story, users: Users, before: int) -> None:
