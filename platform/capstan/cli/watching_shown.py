@@ -31,6 +31,10 @@ def _estimates(found: Mapping[str, Any]) -> str:
     of = f"{found['metric']} was estimated before labels in {found['windows']} windows"
     if found["mean_error"] is None:
         return f"{of}; no truth has come yet"
+    if not found["checked"]:
+        return (
+            f"{of}, on average {found['mean_error']:.4f} off; none was sure enough to be held to its interval"
+        )
     held = f"the truth lay within the interval in {found['held']} of {found['checked']}"
     wrong = f", not in those to {', '.join(map(_day, found['wrong']))}" if found["wrong"] else ""
     return f"{of}, on average {found['mean_error']:.4f} off; {held}{wrong}"

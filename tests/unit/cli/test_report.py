@@ -77,6 +77,15 @@ def test_the_watching_is_told_by_reasons_estimates_and_rises() -> None:
     assert "losses rose: PageHinkley since" in said
 
 
+def test_estimates_that_were_never_sure_are_not_counted_out_of_none() -> None:
+    told = {"metric": "logLoss", "windows": 2, "checked": 0, "held": 0, "wrong": [], "mean_error": 0.0581}
+    with out.capture() as capture:
+        print_report({**document({}), "watching": {"reasons": [], "estimates": told, "rises": None}})
+    said = " ".join(capture.get().split())
+    assert "in 2 windows, on average 0.0581 off; none was sure enough to be held to its interval" in said
+    assert "0 of 0" not in said
+
+
 def test_an_alert_that_fires_again_or_of_another_version_is_told_again() -> None:
     def window(day: int, version: str, *alerts: str) -> dict[str, Any]:
         return {"end": f"2013-02-{day:02}T00:00:00+00:00", "version": version, "alerts": list(alerts),
