@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 
 from capstan.domain.versions import ModelVersion
 from capstan.evaluation.metrics import evaluate
@@ -69,7 +70,7 @@ def _evaluation(
     `rival` is what the champion says of the window; None: no gate asks for it.
     """
     spec, test, truth = job.system.spec, judged.table, judged.truth
-    pipeline, predictions = _chosen(job, cases, judged, choice)
+    learnt, pipeline, predictions = _chosen(job, cases, judged, choice)
     models = each_model(job, test, pipeline)
     # While a model was loaded, modules of the same names were those of its own version.
     with judging(job, judged.task) as task:
@@ -84,18 +85,25 @@ def _evaluation(
             predictions,
             judged.groups,
         )
-    metric = task.metrics[spec.training.choose.metric]
+        standard_errors = _standard_errors(job, judged, predictions)
+        understood = _explained(job, judged, choice, learnt, pipeline, predictions, standard_errors)
+    metric, watched = task.metrics[spec.training.choose.metric], spec.monitoring.quality.metric
     measured = f"{metric.name} {metrics[metric.name]:.4f} on {metric.counted(truth, judged.groups)}"
     evaluation = {
         "rows": len(truth),
         "labels": task.label.tally(truth).counts,
         "details": with_tables(
             task.details(truth, predictions, judged.groups),
-            [*model_tables(models, task.facts), *slice_tables(slices, task.facts), *tables],
+            [
+                *model_tables(models, task.facts),
+                *slice_tables(slices, task.facts),
+                *tables,
+                *understood.pop("tables"),
+            ],
         ),
         "metrics": metrics,
         "models": models,
-        "standard_errors": _standard_errors(job, judged, predictions),
+        "standard_errors": {watched: standard_errors[watched]},
         "estimator": _estimator(job, judged, predictions)
         if job.system.spec.monitoring.estimate.enabled
         else None,
@@ -105,20 +113,59 @@ def _evaluation(
         "champion_metrics": champion_metrics,
         "slices": [asdict(part) for part in slices],
         "gates": [to_json(gate) for gate in gates],
-        "warnings": list(cases.warnings),
+        "warnings": [*cases.warnings, *understood.pop("warnings")],
+        "explained": understood,
     }
     return evaluation, "; ".join([measured, *(gate.message for gate in gates)])
 
 
 def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[str, float | None]:
-    """Of the metric that is watched online: a drop below a lucky test window is none."""
+    """Of the metric that is watched online: a drop below a lucky test window is none. And of that of the choice."""
     from capstan.monitoring.quality import measure
 
     spec = job.system.spec
-    metric = judged.task.metrics[spec.monitoring.quality.metric]
     days = resampled_by(judged.table, spec, most=JACKKNIFE_LOTS)
-    found = measure(metric, judged.truth, predictions, days, groups=judged.groups)
-    return {metric.name: found.standard_error}
+    found = {}
+    for name in dict.fromkeys([spec.monitoring.quality.metric, spec.training.choose.metric]):
+        metric = judged.task.metrics[name]
+        found[name] = measure(metric, judged.truth, predictions, days, groups=judged.groups).standard_error
+    return found
+
+
+def _explained(
+    job: Job,
+    judged: Cases,
+    choice: Mapping[str, Any],
+    learnt: pa.Table,
+    pipeline: Any,
+    predictions: Predictions,
+    standard_errors: Mapping[str, float | None],
+) -> dict[str, Any]:
+    """What made the model answer so; where a part of it can't be told, it says why and the run goes on."""
+    from capstan_pipelines.steps.explaining import Judged, explained
+
+    untold: dict[str, str] = {}
+
+    def tried(part: str, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except Exception as error:
+            untold[part] = why_left_out(error)
+            return None
+
+    found = explained(
+        Judged(
+            job=job,
+            cases=judged,
+            learnt=learnt,
+            pipeline=pipeline,
+            predictions=predictions,
+            fit=lambda rows: fit_chosen(job, rows, choice),
+            error=standard_errors[job.system.spec.training.choose.metric],
+        ),
+        tried=tried,
+    )
+    return {**found, "untold": untold}
 
 
 def _estimator(job: Job, judged: Cases, predictions: Predictions) -> dict[str, Any]:
@@ -220,19 +267,22 @@ def _judged_rows(job: Job, judged: Cases, predictions: Predictions, metric: Metr
     return CauseReference(metric.name, kinds, Judged(codes, losses, blocks.reshape(-1))).document()
 
 
-def _chosen(job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any]) -> tuple[Any, Predictions]:
-    """The chosen candidates as they would be had they been trained just before the test, and what they say of it."""
+def _chosen(
+    job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any]
+) -> tuple[pa.Table, Any, Predictions]:
+    """The rows before the test, the chosen candidates as they learnt from these, and what they say of the test."""
     from capstan.training.factories import importable
     from capstan.training.fitting import predict
 
     spec = job.system.spec
     rows = windowed(job, cases, np.concatenate([cases.training, cases.validation]))
     with importable(job.factories):
-        pipeline = fit_chosen(job, cases.rows(rows), choice)
+        learnt = cases.rows(rows)
+        pipeline = fit_chosen(job, learnt, choice)
         said = predict(
             judged.task, pipeline, judged.table, threads=spec.training.threads, groups=judged.groups
         )
-        return pipeline, said
+        return learnt, pipeline, said
 
 
 def _champion(job: Job, champion: ModelVersion, judged: Cases, say: Telling) -> Predictions:

@@ -48,7 +48,7 @@ def compile_trees(model: Any, given: Mapping[int, tuple[str, str]] | None = None
         p.get_max_depth() > MOST_DEPTH for p in everything
     ):
         raise CannotCompileError("the trees are too large")
-    original, ranks, known = _inputs(model)
+    original, ranks, known = tree_inputs(model)
     given = given or {}
     plain = [f"c{column}" if column in ranks else f"x{column}" for column in original]
     variables = [
@@ -74,7 +74,7 @@ def compile_trees(model: Any, given: Mapping[int, tuple[str, str]] | None = None
     return BoostedTrees(tuple(functions), tuple(calls), baselines, ranks)
 
 
-def _inputs(model: Any) -> tuple[list[int], dict[int, dict[float, int]], list[int]]:
+def tree_inputs(model: Any) -> tuple[list[int], dict[int, dict[float, int]], list[int]]:
     """Column of the matrix behind each input of the trees, ranks of categories, and number of categories of each."""
     mask = model.is_categorical_
     if mask is None:
