@@ -43,7 +43,7 @@ class FitQuality:
 def judge_fit(
     points: Sequence[CurvePoint], metric: MetricFacts, *, baseline: float, error: float | None
 ) -> FitQuality:
-    """`error`: standard error of the metric on the test rows; None: it is not known, and nothing is put down to chance."""
+    """`error`: standard error of the metric on the test rows; None: not known, and nothing is put down to chance."""
     last = points[-1]
     if not all(map(math.isfinite, (last.learnt, last.new, baseline))):
         return FitQuality(
@@ -64,7 +64,7 @@ def judge_fit(
         ]
     elif overfits:
         words = [
-            f"Overfitting: {numbers}. The test rows keep {max(0.0, 1 - gap / gained):.0%} of what it gains over the "
+            f"Overfitting: {numbers}. The test rows keep {100 * max(0.0, 1 - gap / gained):.0f} % of what it gains over the "
             f"baseline ({_told(baseline)}): penalise more, grow smaller trees, or take more rows. If the test days are "
             "unlike the days before, the gap is of that too."
         ]
@@ -77,8 +77,8 @@ def judge_fit(
             pass
         elif grown > chance:
             words.append(
-                f"More rows help: from {before.rows:,} to {last.rows:,} rows {metric.title} on the test rows got better "
-                f"by {_told(grown)}."
+                f"More rows help: from {before.rows:,} to {last.rows:,} rows {metric.title} on the test rows got "
+                f"better by {_told(grown)}."
             )
         else:
             sure = "" if error is None else f", which chance explains (standard error {_told(error)})"

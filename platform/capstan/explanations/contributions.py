@@ -102,7 +102,7 @@ def explainer_of(
         raise ValueError("the model carries no sample of its training rows; train it again")
     columns = as_columns(rows, names)
     try:
-        return _exact(pipeline, task, learnt, columns)
+        return _exact(pipeline, learnt, columns)
     except CannotExplainError:
         return SampledExplainer(pipeline, task, learnt, columns)
 
@@ -170,7 +170,7 @@ def owners(transform: FeatureTransform) -> npt.NDArray[np.int64]:
     )
 
 
-def _exact(pipeline: Any, task: Task, learnt: Learnt, background: Mapping[str, Any]) -> OfMatrix:
+def _exact(pipeline: Any, learnt: Learnt, background: Mapping[str, Any]) -> OfMatrix:
     from capstan.explanations.linear import LinearWay
     from capstan.explanations.trees import TreeWay, forest_of
 

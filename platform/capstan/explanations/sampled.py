@@ -95,7 +95,8 @@ class SampledExplainer:
         scores = self._scores(mixed).reshape(2 * orders, players + 1, -1)
         steps = np.diff(scores, axis=1)
         moved = np.take_along_axis(steps, place[:, :, None], axis=1)
-        return (moved[:orders] + moved[orders:]) / 2
+        found: Floats = (moved[:orders] + moved[orders:]) / 2
+        return found
 
     def _scores(self, columns: Mapping[str, Any]) -> Floats:
         """(n, outputs)."""
@@ -106,7 +107,7 @@ class SampledExplainer:
         if not isinstance(steps[0][1], FeatureTransform):
             import pandas
 
-            table = pandas.DataFrame({name: values for name, values in columns.items()})
+            table = pandas.DataFrame(dict(columns))
         found = np.asarray(self._task.scores(self._pipeline, table), dtype=np.float64)
         return found.reshape(len(found), -1)
 

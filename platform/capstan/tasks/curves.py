@@ -1,6 +1,7 @@
 """What a report draws of labels and answers: one curve for each question, as points.
 
-A curve has `title`, `x` and `y` (what the axes are), `series` (name and points) and `reference`, a line to compare with.
+A curve has `title`, `x` and `y` (what the axes are), `series` (name and points) and `reference`, a line to compare
+with.
 """
 
 from __future__ import annotations
