@@ -28,6 +28,7 @@ ROOMS = ("platform/capstan/spec/tasks.py", "platform/capstan/tasks/", "platform/
 SHARED = frozenset(
     {
         "areas",
+        "curves",
         "disclosure",
         "expected",
         "labels",

@@ -64,8 +64,8 @@ def judge_fit(
         ]
     elif overfits:
         words = [
-            f"Overfitting: {numbers}. The test rows keep {100 * max(0.0, 1 - gap / gained):.0f} % of what it gains over the "
-            f"baseline ({_told(baseline)}): penalise more, grow smaller trees, or take more rows. If the test days are "
+            f"Overfitting: {numbers}. The test rows keep {100 * max(0.0, 1 - gap / gained):.0f} % of what it gains over "
+            f"the baseline ({_told(baseline)}): penalise more, grow smaller trees, or take more rows. If the test days are "
             "unlike the days before, the gap is of that too."
         ]
     else:
