@@ -63,10 +63,11 @@ def judge_fit(
             "baseline knows: add features, or try a family that bends more."
         ]
     elif overfits:
+        kept = 100 * max(0.0, 1 - gap / gained)
         words = [
-            f"Overfitting: {numbers}. The test rows keep {100 * max(0.0, 1 - gap / gained):.0f} % of what it gains over "
-            f"the baseline ({_told(baseline)}): penalise more, grow smaller trees, or take more rows. If the test days are "
-            "unlike the days before, the gap is of that too."
+            f"Overfitting: {numbers}. The test rows keep {kept:.0f} % of what it gains over the baseline "
+            f"({_told(baseline)}): penalise more, grow smaller trees, or take more rows. If the test days are unlike "
+            "the days before, the gap is of that too."
         ]
     else:
         words = [f"Neither over- nor underfitting: {numbers}, {_told(baseline)} without any feature."]
