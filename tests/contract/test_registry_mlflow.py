@@ -97,6 +97,17 @@ def test_a_version_carries_what_made_it(registry: MlflowRegistry, tmp_path: Path
     assert version.tags["capstan.digest"] == trained("run-a").digest
 
 
+def test_what_a_run_left_is_read_by_its_version(registry: MlflowRegistry, tmp_path: Path) -> None:
+    registry.record_run(trained("run-a"), RunRecord())
+    made = register(registry, "run-a")
+    card = tmp_path / "any.html"
+    card.write_text("<p>v1</p>")
+    registry.record_run(trained("run-a"), RunRecord(artifacts={"runners-up/1/card.html": card}))
+    assert registry.artifact(made.name, "runners-up/1/card.html") == b"<p>v1</p>"
+    assert registry.artifact(made.name, "card.html") is None
+    assert registry.artifact(VersionName("v9"), "card.html") is None
+
+
 def test_a_run_cannot_register_other_bytes_afterwards(registry: MlflowRegistry) -> None:
     register(registry, "run-a")
     other = replace(trained("run-a"), digest=Digest("sha256:" + "cd" * 32))

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from capstan.domain.versions import ModelVersion
+from capstan.evaluation.bootstrap import measured
 from capstan.evaluation.metrics import evaluate
 from capstan.evaluation.slices import slice_metrics
 from capstan.evaluation.tables import slice_tables, with_tables
@@ -31,6 +32,8 @@ from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import packager_of
 
+RESAMPLES = 500
+"""Of days, for the interval of each metric."""
 JACKKNIFE_LOTS = 100
 """Each is left out once, and the metric measured without it."""
 
@@ -85,10 +88,11 @@ def _evaluation(
             predictions,
             judged.groups,
         )
+        intervals = _intervals(job, judged, predictions)
         standard_errors = _standard_errors(job, judged, predictions)
         understood = _explained(job, judged, choice, learnt, pipeline, predictions, standard_errors)
     metric, watched = task.metrics[spec.training.choose.metric], spec.monitoring.quality.metric
-    measured = f"{metric.name} {metrics[metric.name]:.4f} on {metric.counted(truth, judged.groups)}"
+    told = f"{metric.name} {metrics[metric.name]:.4f} on {metric.counted(truth, judged.groups)}"
     evaluation = {
         "rows": len(truth),
         "labels": task.label.tally(truth).counts,
@@ -102,6 +106,7 @@ def _evaluation(
             ],
         ),
         "metrics": metrics,
+        "intervals": intervals,
         "models": models,
         "standard_errors": {watched: standard_errors[watched]},
         "estimator": _estimator(job, judged, predictions)
@@ -116,7 +121,29 @@ def _evaluation(
         "warnings": [*cases.warnings, *understood.pop("warnings")],
         "explained": understood,
     }
-    return evaluation, "; ".join([measured, *(gate.message for gate in gates)])
+    return evaluation, "; ".join([told, *(gate.message for gate in gates)])
+
+
+def _intervals(job: Job, judged: Cases, predictions: Predictions) -> dict[str, list[float]]:
+    """The two ends of 95 % for each metric, by resampled days; empty where the rows are of one day."""
+    days = resampled_by(judged.table, job.system.spec)
+    if len(np.unique(days)) < 2:
+        return {}
+    found = {}
+    for name, metric in judged.task.metrics.items():
+        rng = np.random.default_rng(job.seed)
+        of_metric = measured(
+            metric,
+            judged.truth,
+            predictions.settled(),
+            days,
+            rng=rng,
+            resamples=RESAMPLES,
+            groups=judged.groups,
+        )
+        if of_metric is not None and len(of_metric.resampled):
+            found[name] = [of_metric.bound(0.025), of_metric.bound(0.975)]
+    return found
 
 
 def _standard_errors(job: Job, judged: Cases, predictions: Predictions) -> dict[str, float | None]:

@@ -75,7 +75,7 @@ def explained(judged: Judged, *, tried: Callable[[str, Callable[[], Any]], Any])
             *([_importance_table(found, contributions, metric.facts)] if found else []),
             *([_learning_table(quality, metric.facts)] if quality else []),
         ],
-        "curves": [*curves, *_learning_curve(quality, metric.facts), *map(_dependence_curve, depends)],
+        "curves": [*curves, *_learning_curve(quality, metric.facts), *_dependence_curves(depends)],
         "warnings": list(quality.words[:1]) if quality and (quality.overfits or quality.underfits) else [],
     }
 
@@ -263,15 +263,25 @@ def _learning_curve(quality: FitQuality | None, metric: MetricFacts) -> list[Cur
                 ("test rows", [[one.rows, one.new] for one in points]),
             ],
             reference=[[end, quality.baseline] for end in ends] if len(points) > 1 else None,
-            notes=quality.words,
+            notes=["The dashed line is the baseline, which knows no feature."],
         )
     ]
 
 
-def _dependence_curve(found: Dependence) -> Curve:
-    return curve(
-        f"Answer by {found.column}",
-        (found.column, "mean answer"),
-        [(name, list(zip(found.values, means, strict=True))) for name, means in found.means.items()],
-        notes=["other columns as they are; the mean of 100 test rows"],
-    )
+def _dependence_curves(found: Sequence[Dependence]) -> list[Curve]:
+    """All of one height, so that what moves the answer little looks flat."""
+    every = [mean for one in found for means in one.means.values() for mean in means]
+    if not every:
+        return []
+    room = 0.05 * (max(every) - min(every)) or 1.0
+    height = (min(every) - room, max(every) + room)
+    return [
+        curve(
+            f"Answer by {one.column}",
+            (one.column, "mean answer"),
+            [(name, list(zip(one.values, means, strict=True))) for name, means in one.means.items()],
+            height=height,
+            notes=["The other columns are as they are in 100 test rows."],
+        )
+        for one in found
+    ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from capstan.domain.training import GateOutcome, RunnerUp
 from capstan.domain.versions import Digest, ModelVersion, VersionName
+from capstan.evaluation.card import card_path
+from capstan.evaluation.card.page import Card, Moment, card_html
 from capstan.evaluation.tables import with_tables
 from capstan.ports.codec import from_json
 from capstan.ports.registry import RunRecord
@@ -17,7 +20,7 @@ from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.ladder import ladder
-from capstan_pipelines.steps.learning import left_out_in_words
+from capstan_pipelines.steps.learning import left_out_in_words, why_left_out
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.runners_up import RunnersUp
 from capstan_pipelines.steps.waiting import patiently
@@ -37,8 +40,17 @@ def run(
     """Write the registered versions with their gates; raises UnavailableError when patience ends."""
     with step("register") as say:
         job = Job(job_folder)
-        made = Made(job, *map(read_document, (check_file, choice_file, evaluation_file, package_file)))
-        further, left = made.runners_up, RunnersUp.read(runners_up_folder)
+        left = RunnersUp.read(runners_up_folder)
+        folders = {
+            0: Path(model_folder),
+            **{rank: left.folder(runners_up_folder, rank) for rank in left.made},
+        }
+        made = Made(
+            job,
+            *map(read_document, (check_file, choice_file, evaluation_file, package_file)),
+            manifests={rank: read_document(str(one / "manifest.json")) for rank, one in folders.items()},
+        )
+        further = made.runners_up
         record = RunRecord(
             parameters=made.parameters,
             metrics=made.measurements,
@@ -69,6 +81,13 @@ def run(
             ]
 
         versions = patiently(attempt, say)
+        cards = made.cards([version.name for version in versions], say)
+        with tempfile.TemporaryDirectory(prefix="capstan-card-") as folder:
+            written = {}
+            for path, text in cards.items():
+                written[path] = Path(folder) / path.replace("/", "-")
+                written[path].write_text(text)
+            patiently(lambda: registry.record_run(made.version, RunRecord(artifacts=written)), say)
         if job.places.artifacts:
             patiently(lambda: _leave(job, result(*versions)), say)
         write_document(result_file, result(*versions))
@@ -104,6 +123,8 @@ class Made:
     package: Mapping[str, Any]
     rank: int = field(default=0, kw_only=True)
     """1: of the first runner-up."""
+    manifests: Mapping[int, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
+    """By rank what the model says of itself; empty where no card is written."""
 
     @property
     def runners_up(self) -> tuple[Made, ...]:
@@ -151,7 +172,56 @@ class Made:
     @property
     def tags(self) -> dict[str, str]:
         trigger = self.job.request.trigger
-        return {"trigger": trigger.kind.value, "trigger.reason": trigger.reason, "candidate": self._candidate}
+        return {
+            "trigger": trigger.kind.value,
+            "trigger.reason": trigger.reason,
+            "candidate": self._candidate,
+            "card": card_path(self.rank),
+        }
+
+    def cards(self, names: Sequence[VersionName], say: Callable[[str], None]) -> dict[str, str]:
+        """Of each registered version its card, by its path in the registry; one that can't be written is left out."""
+        found = {}
+        for made, name in zip((self, *self.runners_up), names, strict=True):
+            try:
+                found[card_path(made.rank)] = card_html(made.card(name))
+            except Exception as error:
+                # A version without a card is a version all the same.
+                say(f"the card of {name} could not be written: {why_left_out(error)}")
+        return found
+
+    def card(self, name: VersionName) -> Card:
+        """What the card of the version is written from."""
+        job, taken = self.job, self.choice["chosen"]
+        spec, trigger, version = job.system.spec, job.request.trigger, self.version
+        result = self.result(version, left_out={})
+        raised = ", ".join(map(str, trigger.alerts))
+        return Card(
+            system=job.request.system,
+            version=name,
+            run=version.run,
+            digest=version.digest,
+            as_of=version.as_of,
+            candidate=self._candidate,
+            spec=spec,
+            facts=spec.task_facts,
+            evaluation=self.evaluation,
+            check=self.check,
+            manifest=self.manifests[self.rank],
+            gates=self.gates,
+            warnings=result["warnings"],
+            tables=result["details"]["tables"],
+            story=[
+                Moment(trigger.as_of, trigger.kind.value, " ".join(filter(None, [trigger.reason, raised]))),
+                Moment(None, "chosen", self.choice["reason"]),
+                *(Moment(None, "gate", gate.message) for gate in self.gates),
+            ],
+            settings={
+                ".".join(filter(None, (one["model"], setting))): value
+                for one in taken
+                for setting, value in one["settings"].items()
+            },
+        )
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -61,6 +61,7 @@ VERBS = {
     "drift": Group.LOOK,
     "why": Group.LOOK,
     "audit": Group.LOOK,
+    "card": Group.LOOK,
     "compare": Group.LOOK,
     "diff": Group.LOOK,
     "logs": Group.LOOK,

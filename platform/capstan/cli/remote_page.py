@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, cast
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -58,13 +59,29 @@ def metrics_of_versions(
 
     Raises NotAllowedError, NotFoundError, MissingToolError, UnavailableError.
     """
+    document: dict[str, Any] = _asked(place, system, "api/state", account, page_namespace).json()
+    away = (document.get("away") or {}).get("registry")
+    if away:
+        raise UnavailableError("the registry", str(away))
+    return {str(one["name"]): dict(one["metrics"]) for one in document["versions"]}
+
+
+def card_in(place: Cluster, system: str, version: str, *, account: str | None, page_namespace: str) -> str:
+    """The card of a version; raises as `metrics_of_versions` does."""
+    return _asked(place, system, f"card/{quote(version, safe='')}", account, page_namespace).text
+
+
+def _asked(
+    place: Cluster, system: str, path: str, account: str | None, page_namespace: str
+) -> httpx.Response:
+    """What the page answers below the system's address."""
     token = page_token(cast("KubeClient", place.kube), account, place.namespace, seconds=TOKEN_SECONDS)
     end_as_by_ctrl_c()
     with tunnel(place.context, page_namespace, SERVICE, PORT) as way:
-        return _metrics(f"{way.address}/systems/{place.namespace}/{system}/api/state", token)
+        return _answered(f"{way.address}/systems/{place.namespace}/{system}/{path}", token)
 
 
-def _metrics(address: str, token: str) -> dict[str, dict[str, float]]:
+def _answered(address: str, token: str) -> httpx.Response:
     part = "the page"
     try:
         answer = httpx.get(
@@ -73,6 +90,8 @@ def _metrics(address: str, token: str) -> dict[str, dict[str, float]]:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
         )
+        if answer.status_code == 200:
+            return answer
         document: dict[str, Any] = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise UnavailableError(part, f"does not answer: {error}") from error
@@ -81,9 +100,4 @@ def _metrics(address: str, token: str) -> dict[str, dict[str, float]]:
         raise NotAllowedError(f"the page does not let you in: {reason}")
     if answer.status_code == 404:
         raise NotFoundError(f"the page: {reason}")
-    if answer.status_code != 200:
-        raise UnavailableError(part, reason)
-    away = (document.get("away") or {}).get("registry")
-    if away:
-        raise UnavailableError("the registry", str(away))
-    return {str(one["name"]): dict(one["metrics"]) for one in document["versions"]}
+    raise UnavailableError(part, reason)

@@ -92,6 +92,22 @@ def open_system(place: Place, name: str | None) -> Iterator[StoredSystem]:
         yield StoredSystem(*chosen[0])
 
 
+def trained_system(store: Store, named: str | None) -> SystemName:
+    """The only one that has a training, unless one is named: `capstan train` stores no system."""
+    from capstan.domain.versions import SystemName
+    from capstan.ports.store import Kind
+
+    there = sorted({record.system for record in store.list(Kind.RUN)})
+    if named is not None:
+        return SystemName(named)
+    if len(there) != 1:
+        listed = ", ".join(there) or "none yet"
+        raise NotFoundError(
+            f"systems with trainings: {listed}; {'name one with --system' if there else 'train first'}"
+        )
+    return there[0]
+
+
 def replayed_to(state: StateDir, events: list[tuple[int, Event]]) -> datetime | None:
     """Where the system's clock stands after a replay; None for a system whose last word was spoken in wall time."""
     from datetime import datetime, timedelta

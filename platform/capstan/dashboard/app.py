@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from capstan.dashboard.access import HEADERS, Access
+from capstan.dashboard.access import CARD_POLICY, HEADERS, Access
 from capstan.dashboard.notifications import HostDoors, LoopDoors
 from capstan.dashboard.pages import Pages
 from capstan.dashboard.static_files import KEEP, VERSION, Files
@@ -52,6 +52,7 @@ def create_app(
     # Programs, and the page at the root of one machine, need not know the system's name.
     for place in (*([""] if is_machine or systems.only is not None else []), system):
         routes += [
+            Route(f"{place}/card/{{version}}", pages.card),
             Route(f"{place}/api/state", pages.state),
             Route(f"{place}/api/events", pages.events),
             Route(f"{place}/api/stream", pages.stream),
@@ -109,11 +110,10 @@ class _Guard:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                keeps = (b"cache-control", KEEP.encode()) in message["headers"]
+                own = [header for header in message["headers"] if header in _OWN]
                 kept = [(k, v) for k, v in message["headers"] if k.lower() not in _NAMES]
-                ours = [(k, v) for k, v in self._headers if not (keeps and k == b"cache-control")]
-                kept += [(b"cache-control", KEEP.encode())] if keeps else []
-                message = {**message, "headers": [*kept, *ours]}
+                ours = [(k, v) for k, v in self._headers if k not in {name for name, _ in own}]
+                message = {**message, "headers": [*kept, *own, *ours]}
             await send(message)
 
         if scope["path"] not in UNGUARDED and not self._access.is_own_host(Request(scope)):
@@ -123,4 +123,6 @@ class _Guard:
         await self._app(scope, receive, guarded)
 
 
+_OWN = ((b"cache-control", KEEP.encode()), (b"content-security-policy", CARD_POLICY.encode()))
+"""Headers that an answer may have in place of ours."""
 _NAMES = frozenset(name.encode() for name in HEADERS)

@@ -16,7 +16,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from capstan.dashboard.access import Access, Deed, Viewer, is_own_request
+from capstan.dashboard.access import CARD_POLICY, Access, Deed, Viewer, is_own_request
 from capstan.dashboard.answers import Json, document_of
 from capstan.dashboard.page import SystemShown
 from capstan.dashboard.static_files import html
@@ -24,7 +24,7 @@ from capstan.dashboard.systems import SystemAddress, Systems
 from capstan.dashboard.updates import Updates
 from capstan.dashboard.view import View
 from capstan.domain.actions import Verb
-from capstan.domain.versions import RunName
+from capstan.domain.versions import RunName, VersionName
 from capstan.engine.commands import issue
 from capstan.errors import (
     CapstanError,
@@ -214,6 +214,16 @@ class Pages:
                 return Json({"reason": f"{address.name} has no run {str(run)[:80]!r}"}, status_code=404)
             text = await asyncio.to_thread(self._systems.log, address, run)
             return Json({"run": run, "lines": text.splitlines()})
+
+        return await self._about_system(request, answer)
+
+    async def card(self, request: Request) -> Response:
+        """The model card of one version."""
+
+        async def answer(_: Viewer, address: SystemAddress) -> Response:
+            view, version = self._systems.view(address), VersionName(request.path_params["version"])
+            text = await asyncio.to_thread(view.card, version)
+            return HTMLResponse(text, headers={"content-security-policy": CARD_POLICY})
 
         return await self._about_system(request, answer)
 

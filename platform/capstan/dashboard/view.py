@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from capstan.dashboard.actions import actions_of
 from capstan.dashboard.budgets import Budget
+from capstan.dashboard.cards import Kept, card_of
 from capstan.dashboard.listing import system_shown
 from capstan.dashboard.observation import Observed, ObservedRollout, ObservedRun
 from capstan.dashboard.online_panel import UserEvidence
@@ -90,6 +91,10 @@ class View(Protocol):
         """What keeps the loop from going on, by the store alone: cheap, whatever is away."""
         ...
 
+    def card(self, version: VersionName) -> str:
+        """The version's model card as HTML; raises NotFoundError, UnavailableError."""
+        ...
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -125,6 +130,7 @@ class Sources:
     """Pages of other programs, where their addresses are known."""
     run_links: Callable[[Sequence[ObservedRun]], Mapping[RunName, Sequence[LinkShown]]] | None = None
     """Those of each run."""
+    card: Kept | None = None
 
 
 @dataclass
@@ -179,6 +185,13 @@ class StoreView:
         state = system_state(self._record())
         rollout = self.store.get(Kind.ROLLOUT, state.rollout.name) if state.rollout is not None else None
         return self.system, standstill_of(state, rollout_state(rollout) if rollout is not None else None)
+
+    def card(self, version: VersionName) -> str:
+        known = () if self.sources.versions is None else self.sources.versions()
+        made = next((one for one in known if one.name == version), None)
+        if made is None or self.sources.card is None:
+            raise NotFoundError(f"{self.system} has no version {str(version)[:40]!r}")
+        return card_of(self.sources.card, made, [event for _, event in self.store.events(self.system)])
 
     # -- looking
 

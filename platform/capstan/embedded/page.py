@@ -158,5 +158,6 @@ def _sources(local: LocalSystem, progress: Callable[[], Progress | None] | None)
         totals=totals,
         parts=lambda: parts_of({**_shared_processes(local), **local.processes.status()}),
         progress=progress,
+        card=local.registry.artifact,
         links=lambda: [prometheus_requests(local.prometheus.address, f'system="{local.name}"')],
     )

@@ -360,8 +360,13 @@ def places_of(system: MLSystem, state: StateDir) -> Places:
 
 def registry_of(system: MLSystem, state: StateDir) -> MlflowRegistry:
     """The versions of a system of this directory; nothing needs to run."""
+    return registry_named(SystemName(system.metadata.name), state)
+
+
+def registry_named(system: SystemName, state: StateDir) -> MlflowRegistry:
+    """The same of a system by its name."""
     return MlflowRegistry(
-        SystemName(system.metadata.name),
+        system,
         tracking_uri=state.tracking_uri,
         artifact_root=state.mlflow_artifacts,
     )

@@ -58,3 +58,7 @@ class RunRegistry(Registry, Protocol):
         A second call for the run adds to the first's record.
         """
         ...
+
+    def artifact(self, version: VersionName, path: str) -> bytes | None:
+        """What the record of the version's run holds there; None: nothing, or there is no such version."""
+        ...

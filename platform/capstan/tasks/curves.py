@@ -1,7 +1,7 @@
 """What a report draws of labels and answers: one curve for each question, as points.
 
-A curve has `title`, `x` and `y` (what the axes are), `series` (name and points) and `reference`, a line to compare
-with.
+A curve has `title`, `x` and `y` (what the axes are), `series` (name and points), `reference`, a line to compare with,
+and `height`, the least and the most y; None: as the points are.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ def curve(
     series: Sequence[tuple[str, Sequence[Sequence[Any]]]],
     *,
     reference: Sequence[Sequence[float]] | None = None,
+    height: tuple[float, float] | None = None,
     notes: Sequence[str] = (),
 ) -> Curve:
-    """`axes`: what x and y are. x may be texts, which are drawn side by side."""
+    """`axes`: what x and y are. x may be texts, which are drawn side by side. `height`: the least and the most y."""
     return {
         "title": title,
         "x": axes[0],
         "y": axes[1],
         "series": [{"name": name, "points": [list(point) for point in points]} for name, points in series],
         "reference": None if reference is None else [list(point) for point in reference],
+        "height": height,
         "notes": list(notes),
     }
 

@@ -140,6 +140,20 @@ class MlflowRegistry:
         with self._answering():
             return self._versions()
 
+    def artifact(self, version: VersionName, path: str) -> bytes | None:
+        """What the record of the version's run holds there; None: nothing, or there is no such version."""
+        with self._answering():
+            number = version.removeprefix("v")
+            run_id = next((one.run_id for one in self._entries() if str(one.version) == number), None)
+            if run_id is None:
+                return None
+            client = self._client()
+            folder, _, _ = path.rpartition("/")
+            if path not in [one.path for one in client.list_artifacts(run_id, folder or None)]:
+                return None
+            with tempfile.TemporaryDirectory(prefix="capstan-artifact-") as kept:
+                return Path(client.download_artifacts(run_id, path, kept)).read_bytes()
+
     def run_pages(self) -> Mapping[RunName, str]:
         """Of each run that registered a version, the path of its page below MLflow's address."""
         with self._answering():

@@ -12,14 +12,13 @@ from capstan.cli.app import App
 from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local, out, print_json
 from capstan.cli.place import Context, Machine, Namespace, place_of
 from capstan.cli.remote_page import Account, PageNamespace
-from capstan.cli.stored_system import SystemOption
+from capstan.cli.stored_system import SystemOption, trained_system
 from capstan.cli.tables_shown import aligned
 from capstan.cluster.places import OPERATOR_NAMESPACE, Cluster
-from capstan.errors import CapstanError, NotFoundError
+from capstan.errors import CapstanError
 
 if TYPE_CHECKING:
-    from capstan.domain.versions import SystemName
-    from capstan.ports.store import Event, Store
+    from capstan.ports.store import Event
     from capstan.verbs.differences import Differences, MetricDiffers, Value
     from capstan.verbs.made_versions import MadeVersion
 
@@ -53,7 +52,7 @@ def diff(
 
         place = place_of(state, context, namespace)
         with place.store() as store:
-            name = _system(store, system)
+            name = trained_system(store, system)
             folder = place.state if isinstance(place, Machine) else None
             pair = [made_version(store, folder, name, version) for version in (old, new)]
             away = ""
@@ -82,22 +81,6 @@ def _measured(
     return [
         replace(made, version=replace(made.version, metrics=known.get(made.name, {}))) for made in pair
     ], ""
-
-
-def _system(store: Store, named: str | None) -> SystemName:
-    """The only one that has a training, unless one is named: `capstan train` stores no system."""
-    from capstan.domain.versions import SystemName
-    from capstan.ports.store import Kind
-
-    there = sorted({record.system for record in store.list(Kind.RUN)})
-    if named is not None:
-        return SystemName(named)
-    if len(there) != 1:
-        listed = ", ".join(there) or "none yet"
-        raise NotFoundError(
-            f"systems with trainings: {listed}; {'name one with --system' if there else 'train first'}"
-        )
-    return there[0]
 
 
 def _document(

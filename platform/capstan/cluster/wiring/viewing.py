@@ -160,6 +160,7 @@ class ViewingWiring:
             sources=Sources(
                 begin=begin,
                 versions=versions,
+                card=registry.artifact,
                 readiness=seen.readiness,
                 split=split,
                 run=Remembered(

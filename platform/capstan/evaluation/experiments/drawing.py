@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from capstan.errors import CapstanError
 
 COLOUR = "#1f5fa8"
+SETTINGS: Any = {"svg.hashsalt": "capstan", "font.size": 9}
+"""matplotlib's, by which the same drawing gives the same SVG."""
 _WIDTH = 8.0
 _HEIGHT = 3.2
 """Inches of one panel."""
@@ -26,7 +28,7 @@ def drawn(path: Path, count: int, *, named: str) -> Iterator[list[Any]]:
 
     The same panels give the same SVG. Raises CapstanError, whose message begins with `named`.
     """
-    with mpl.rc_context({"svg.hashsalt": "capstan", "font.size": 9}):
+    with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(_WIDTH, _HEIGHT * count), layout="constrained")
         yield list(figure.subplots(count, 1, squeeze=False)[:, 0])
         try:

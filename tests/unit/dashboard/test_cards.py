@@ -1,0 +1,51 @@
+"""The page and `capstan card` show the card that the registry keeps, with the story so far."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from capstan.dashboard.cards import card_of
+from capstan.domain.reasons import Reason
+from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
+from capstan.errors import NotFoundError
+from capstan.ports.store import Event, Kind
+
+NOW = datetime(2013, 7, 1, tzinfo=UTC)
+CARD = '<html><section id="story"><ol></ol></section></html>'
+
+
+def version(rank: int = 0) -> ModelVersion:
+    return ModelVersion(
+        VersionName("v2"), Digest("sha256:" + "a" * 64), RunName("run-a"), "flights:a", NOW, {}, rank
+    )
+
+
+def event(run: str, message: str) -> Event:
+    return Event(NOW, Kind.RUN, run, Reason.TRAINING_SUCCEEDED, message, {})
+
+
+def test_the_story_is_that_of_the_versions_own_run() -> None:
+    told = card_of(
+        lambda *_: CARD.encode(), version(), [event("run-a", "made <v2>"), event("run-b", "made v3")]
+    )
+    assert "made &lt;v2&gt;" in told
+    assert "made v3" not in told
+
+
+@pytest.mark.parametrize(("rank", "path"), [(0, "card.html"), (2, "runners-up/2/card.html")])
+def test_the_card_of_a_runner_up_is_its_own(rank: int, path: str) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def kept(name: VersionName, at: str) -> bytes:
+        asked.append((name, at))
+        return CARD.encode()
+
+    assert card_of(kept, version(rank), []) == CARD
+    assert asked == [("v2", path)]
+
+
+def test_a_version_without_a_card_says_why_there_may_be_none() -> None:
+    with pytest.raises(NotFoundError, match="keeps no card of it; versions that were imported"):
+        card_of(lambda *_: None, version(), [])
