@@ -207,9 +207,17 @@ def _learning(judged: Judged) -> FitQuality | None:
         CurvePoint(judged.learnt.num_rows, value(judged.pipeline, known(judged.learnt)), whole),
     )
     truth = Cases.of(judged.learnt, judged.job.system).truth
-    guess = task.baseline(truth, len(judged.cases.truth))
-    baseline = float(metric.value(judged.cases.truth, guess, judged.cases.groups))
-    return judge_fit(points, metric.facts, baseline=baseline, error=judged.error)
+
+    def guessed(rows: Cases) -> float:
+        return float(metric.value(rows.truth, task.baseline(truth, len(rows.truth)), rows.groups))
+
+    return judge_fit(
+        points,
+        metric.facts,
+        baseline=guessed(judged.cases),
+        baseline_learnt=guessed(known(judged.learnt)),
+        error=judged.error,
+    )
 
 
 def _importance_table(

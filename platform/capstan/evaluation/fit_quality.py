@@ -33,6 +33,8 @@ class FitQuality:
     """The smallest first; the last one learnt from all rows."""
     baseline: float
     """The metric on the test rows of somebody who knows no feature."""
+    baseline_learnt: float
+    """The same on the rows that the last model learnt from."""
     error: float | None
     """Standard error of the metric on the test rows; None: not known."""
     overfits: bool
@@ -41,53 +43,61 @@ class FitQuality:
 
 
 def judge_fit(
-    points: Sequence[CurvePoint], metric: MetricFacts, *, baseline: float, error: float | None
+    points: Sequence[CurvePoint],
+    metric: MetricFacts,
+    *,
+    baseline: float,
+    baseline_learnt: float,
+    error: float | None,
 ) -> FitQuality:
-    """`error`: standard error of the metric on the test rows; None: not known, and nothing is put down to chance."""
+    """The baseline's metric is that of the test rows and that of the rows that the last model learnt from.
+
+    `error`: standard error of the metric on the test rows; None: not known, and nothing is put down to chance.
+    """
     last = points[-1]
-    if not all(map(math.isfinite, (last.learnt, last.new, baseline))):
-        return FitQuality(
-            points, baseline, error, False, False, (f"{metric.title} is not known everywhere.",)
-        )
+    if not all(map(math.isfinite, (last.learnt, last.new, baseline, baseline_learnt))):
+        unknown = (f"{metric.title} is not known everywhere.",)
+        return FitQuality(points, baseline, baseline_learnt, error, False, False, unknown)
     chance = ERRORS * error if error is not None and math.isfinite(error) else 0.0
-    gap = metric.sign * (last.learnt - last.new)
-    gained = metric.sign * (last.learnt - baseline)
-    underfits = gained <= max(chance, 0.0)
+    # Some rows are harder than others, so what counts is what was gained over the baseline on the same rows.
+    gained = metric.sign * (last.learnt - baseline_learnt)
+    gap = gained - metric.sign * (last.new - baseline)
+    underfits = gained <= chance
     overfits = not underfits and gap > chance and gap > MOST_LOST * gained
     numbers = (
-        f"{metric.title} {_told(last.learnt)} on rows that it learnt from, {_told(last.new)} on the test rows"
+        f"{metric.title} {_told(last.learnt)} on rows that it learnt from ({_told(baseline_learnt)} without any "
+        f"feature), {_told(last.new)} on the test rows ({_told(baseline)})"
     )
     if underfits:
         words = [
-            f"Underfitting: {numbers}, and {_told(baseline)} without any feature. It learnt hardly more than the "
-            "baseline knows: add features, or try a family that bends more."
+            f"Underfitting: {numbers}. It learnt hardly more than the baseline knows: add features, or try a family "
+            "that bends more."
         ]
     elif overfits:
         kept = 100 * max(0.0, 1 - gap / gained)
         words = [
-            f"Overfitting: {numbers}. The test rows keep {kept:.0f} % of what it gains over the baseline "
-            f"({_told(baseline)}): penalise more, grow smaller trees, or take more rows. If the test days are unlike "
-            "the days before, the gap is of that too."
+            f"Overfitting: {numbers}. The test rows keep {kept:.0f} % of what it gains: penalise more, grow smaller "
+            "trees, or take more rows. If the test days are unlike the days before, the loss is of that too."
         ]
     else:
-        words = [f"Neither over- nor underfitting: {numbers}, {_told(baseline)} without any feature."]
+        words = [f"Neither over- nor underfitting: {numbers}."]
     if len(points) > 1:
-        before = points[-2]
-        grown = metric.sign * (last.new - before.new)
-        if not math.isfinite(grown):
-            pass
-        elif grown > chance:
-            words.append(
-                f"More rows help: from {before.rows:,} to {last.rows:,} rows {metric.title} on the test rows got "
-                f"better by {_told(grown)}."
-            )
-        else:
-            sure = "" if error is None else f", which chance explains (standard error {_told(error)})"
-            words.append(
-                f"More rows like these change little: from {before.rows:,} to {last.rows:,} rows {metric.title} on the "
-                f"test rows changed by {_told(abs(grown))} for the {'better' if grown >= 0 else 'worse'}{sure}."
-            )
-    return FitQuality(points, baseline, error, overfits, underfits, tuple(words))
+        words += _of_more_rows(points[-2], last, metric, chance, error)
+    return FitQuality(points, baseline, baseline_learnt, error, overfits, underfits, tuple(words))
+
+
+def _of_more_rows(
+    before: CurvePoint, last: CurvePoint, metric: MetricFacts, chance: float, error: float | None
+) -> list[str]:
+    grown = metric.sign * (last.new - before.new)
+    if not math.isfinite(grown):
+        return []
+    told = f"from {before.rows:,} to {last.rows:,} rows {metric.title} on the test rows"
+    if grown > chance:
+        return [f"More rows help: {told} got better by {_told(grown)}."]
+    way = "better" if grown >= 0 else "worse"
+    sure = f"; chance alone makes {_told(error)} (one standard error)" if error is not None else ""
+    return [f"More rows like these change little: {told} changed by {_told(abs(grown))} for the {way}{sure}."]
 
 
 def _told(value: float) -> str:
