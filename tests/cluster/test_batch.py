@@ -110,11 +110,11 @@ def test_a_try_that_was_evicted_is_replaced_and_each_row_is_written_once(
     first = room.training.until(
         lambda: [pod for pod in room.pods(order) if pod["spec"].get("nodeName")], bool
     )[0]["metadata"]["name"]
-    room.training.evict(first)
-    told = room.training.until(
-        lambda: room.runs.status(order),
-        lambda seen: "started again after" in seen.message or seen.phase is not RunPhase.RUNNING,
-    )
+    with room.training.evicted(first):
+        told = room.training.until(
+            lambda: room.runs.status(order),
+            lambda seen: "started again after" in seen.message or seen.phase is not RunPhase.RUNNING,
+        )
     assert "EvictionByEvictionAPI" in told.message
     status = room.ended(order)
     assert status.phase is RunPhase.SUCCEEDED, status.message

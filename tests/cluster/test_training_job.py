@@ -68,11 +68,11 @@ def test_an_evicted_run_is_run_once_more_and_gives_one_version(room: TrainingNam
     pipelines.start(request("run-b", champion=champion.name, as_of=datetime(2013, 3, 2, tzinfo=UTC)))
     room.until(lambda: pipelines.status(run), lambda status: len(status.steps) > 1)
     first = room.pods(run)[0]["metadata"]["name"]
-    room.evict(first)
-    told = room.until(
-        lambda: pipelines.status(run),
-        lambda status: "started again after" in status.message or status.phase is not RunPhase.RUNNING,
-    )
+    with room.evicted(first):
+        told = room.until(
+            lambda: pipelines.status(run),
+            lambda status: "started again after" in status.message or status.phase is not RunPhase.RUNNING,
+        )
     assert "EvictionByEvictionAPI" in told.message
     status = room.ended(pipelines, run)
     assert status.phase is RunPhase.SUCCEEDED, status.message

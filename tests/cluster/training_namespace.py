@@ -6,7 +6,7 @@ import base64
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,15 @@ from capstan.cluster.settings import ClusterSettings, Images
 from capstan.cluster.wiring.training import pipelines_of
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.versions import RunName, SystemName
+from capstan.errors import ConflictError
 from capstan.ports.kube import Object
 from capstan.spec import MLSystem
 
 SYSTEM = SystemName("deliveries")
 QUICK = [{"name": "baseline", "mostFrequent": {}}, {"name": "logistic", "logisticRegression": {}}]
 PORT = 5000
+KEPT = "capstan.dev/kept-by-a-test"
+"""A finalizer."""
 
 
 @dataclass
@@ -144,8 +147,12 @@ class TrainingNamespace:
     def pods(self, run: RunName) -> Sequence[Object]:
         return self.kube.list("Pod", self.namespace, labels={"job-name": str(run)})
 
-    def evict(self, name: str) -> None:
-        """As a drain does it, with a second to end."""
+    @contextmanager
+    def evicted(self, name: str) -> Iterator[None]:
+        """Evict a pod as a drain does it, with a second to end, and keep its object listed until this ends.
+
+        Else it would be gone within a second of its end, before a busy machine has looked at it.
+        """
         pods = RESOURCES["Pod"]
         body = {
             "apiVersion": "policy/v1",
@@ -153,7 +160,25 @@ class TrainingNamespace:
             "metadata": {"name": name, "namespace": self.namespace},
             "deleteOptions": {"gracePeriodSeconds": 1},
         }
-        self.kube._call("POST", pods, pods.path(self.namespace, name, "eviction"), body=body)
+        self._keep(name, kept=True)
+        try:
+            self.kube._call("POST", pods, pods.path(self.namespace, name, "eviction"), body=body)
+            yield
+        finally:
+            self._keep(name, kept=False)
+
+    def _keep(self, name: str, *, kept: bool) -> None:
+        while True:
+            pod = self.kube.get("Pod", name, self.namespace)
+            assert pod is not None
+            others = [one for one in pod["metadata"].get("finalizers", []) if one != KEPT]
+            finalizers = [*others, *([KEPT] if kept else [])]
+            version = pod["metadata"]["resourceVersion"]
+            change = {"metadata": {"finalizers": finalizers, "resourceVersion": version}}
+            # The Job takes its own finalizer away meanwhile.
+            with suppress(ConflictError):
+                self.kube.patch("Pod", name, self.namespace, change)
+                return
 
     def story(self) -> str:
         pods = self.kube.list("Pod", self.namespace)
