@@ -13,6 +13,7 @@ from capstan.embedded.training import Trained
 from capstan.errors import InvalidSpecError
 from capstan.spec.fields import FieldDoc, all_fields
 from capstan.verbs.explaining import page
+from capstan.verbs.exporting import ExportedVersion
 from capstan.verbs.labelling import Tally
 from capstan.verbs.planning import Planned
 from capstan.verbs.validation import Validated
@@ -250,6 +251,25 @@ class Imported:
             f"{self.version}: {self.model}",
             html.table(["metric", "of the sample"], list(self.metrics.items())),
             html.paragraph(self.follows),
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Exported(ExportedVersion):
+    """A version as a file of ONNX."""
+
+    @classmethod
+    def of(cls, made: ExportedVersion) -> Exported:
+        return cls(**vars(made))
+
+    def __repr__(self) -> str:
+        return self.in_words()
+
+    def _repr_html_(self) -> str:
+        return html.box(
+            f"{self.version.name}: {self.file}",
+            html.table(["column", "tensor"], list(self.inputs.items())),
+            *map(html.paragraph, self.in_words().splitlines()),
         )
 
 

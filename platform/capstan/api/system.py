@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from capstan.api.frames import Frame
-    from capstan.api.results import Explanation, Feedback, Imported, Plan, Training, Validation
+    from capstan.api.results import Explanation, Exported, Feedback, Imported, Plan, Training, Validation
     from capstan.cluster.places import Cluster
     from capstan.embedded.layout import StateDir
     from capstan.spec import MLSystem
@@ -293,6 +293,24 @@ class System:
 
         return deploy(model, self.spec, self._state, sample=sample, columns=columns, classes=classes)
 
+    def export(self, file: str | Path, *, version: str | None = None) -> Exported:
+        """Write a version's transform and model as one ONNX graph: raw columns in, answers out, without Capstan.
+
+        `file` ends in `.onnx`. `version`: None: the champion, or the one that a run chose last where none serves yet.
+        It is written only if onnxruntime answers with it as the version does, on all example rows that the training
+        kept; `difference` is the largest. The same version gives the same bytes.
+
+        Raises InvalidDataError for a family, feature or system that has no graph, by its name, or where an answer
+        differs; NotFoundError, UntrustedArtifactError, MissingExtraError.
+        """
+        self._only_here(
+            "export", None, "A cluster's version is not on this machine; train it here to export it"
+        )
+        from capstan.api.results import Exported
+        from capstan.verbs.exporting import export_onnx
+
+        return Exported.of(export_onnx(self.spec, self._state, Path(file), version=version))
+
     def feedback(
         self,
         frame: Frame,
@@ -472,11 +490,19 @@ class System:
             )
         return cluster_of(self._context, self._namespace or named)
 
-    def _only_here(self, verb: str, command: str | None) -> None:
-        """Raises NotAllowedError where the system is in a cluster; `command` does it there, None: nothing does."""
+    def _only_here(
+        self,
+        verb: str,
+        command: str | None,
+        otherwise: str = "A cluster takes no fitted model; write it as a `custom` candidate of the file",
+    ) -> None:
+        """Raises NotAllowedError where the system is in a cluster.
+
+        `command` does it there; None: nothing does, and `otherwise` says what a person can do.
+        """
         if self._context is not None:
             there = (
-                "A cluster takes no fitted model; write it as a `custom` candidate of the file"
+                otherwise
                 if command is None
                 else f"There the command `capstan {command} --context {self._context}` does it"
             )

@@ -54,6 +54,7 @@ VERBS = {
     "render": Group.RUN,
     "push": Group.RUN,
     "image": Group.RUN,
+    "export": Group.RUN,
     "ls": Group.LOOK,
     "status": Group.LOOK,
     "open": Group.LOOK,

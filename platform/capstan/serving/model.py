@@ -61,6 +61,11 @@ class Model:
         self.fallback = fallback
         """Why single rows go through the pipeline, which is some ten times slower; empty if they don't."""
 
+    @property
+    def pipeline(self) -> Any:
+        """What was fitted."""
+        return self._pipeline
+
     def predict_rows(self, rows: Sequence[Mapping[str, object]]) -> Scores:
         """Scores in the order of the rows."""
         if self._compiled is not None and len(rows) <= COMPILED_ROWS:
@@ -134,7 +139,7 @@ def load(model_dir: Path) -> Model:
     except Exception as error:
         # Whatever a custom estimator does wrong here, the pipeline itself can still serve it.
         return Model(manifest, pipeline, None, f"not compiled: {error!r}")
-    difference = compare(plain, compiled, [*_sample(model_dir, manifest), *_edge_rows(manifest)])
+    difference = compare(plain, compiled, [*_sample(model_dir, manifest), *edge_rows(manifest)])
     if difference:
         return Model(manifest, pipeline, None, difference)
     return Model(manifest, pipeline, compiled)
@@ -224,7 +229,7 @@ def as_requests(table: Any) -> list[dict[str, object]]:
     return [{name: _json_value(value) for name, value in row.items()} for row in table.to_pylist()]
 
 
-def _edge_rows(manifest: Manifest) -> Iterator[dict[str, object]]:
+def edge_rows(manifest: Manifest) -> Iterator[dict[str, object]]:
     """Rows that a sample may lack: one with every value missing, one with numbers and categories never seen."""
     yield dict.fromkeys(column.name for column in manifest.columns)
     yield {column.name: -12345.5 if column.numeric else "never seen before" for column in manifest.columns}
