@@ -109,7 +109,8 @@ def test_a_smaller_alpha_errs_less():
 @pytest.mark.parametrize("decide", [Decide.BETTER, Decide.NOT_WORSE])
 def test_a_gain_of_one_day_sd_is_found(decide):
     sums, counts = rollouts(seed=6, difference=DAY_SD)
-    assert share(verdicts(QualityRule(decide), sums, counts), Verdict.SUCCESSFUL) > 0.96
+    # Room for a spell costs one rollout in twenty of those that Better decides.
+    assert share(verdicts(QualityRule(decide), sums, counts), Verdict.SUCCESSFUL) > 0.94
 
 
 def test_unless_worse_at_seven_days_stops_only_what_is_clearly_worse():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,8 +99,8 @@ class Place:
         return str(self.folder / name)
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
-        """v1 behind an address, as a running supervisor tells it."""
+    def serving(self) -> Iterator[Callable[[], int]]:
+        """v1 behind an address, as a running supervisor tells it; how many requests it has got so far."""
         service = PredictionApp(ServiceSettings(system=SYSTEM, version="v1"))
         service.serve(load(self.bento(1) / MODEL_FOLDER), None)
         port = free_port()
@@ -109,9 +110,9 @@ class Place:
             thread.start()
             self.state.addresses.write_bytes(orjson.dumps({"gateway": f"http://127.0.0.1:{port}"}))
             while not server.started:
-                pass
+                time.sleep(0.01)
             try:
-                yield
+                yield lambda: server.server_state.total_requests
             finally:
                 server.should_exit = True
                 thread.join()

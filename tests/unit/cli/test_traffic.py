@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -120,9 +121,14 @@ def test_missing_values_are_null_and_not_left_out(place: Place, desk: Desk) -> N
 
 
 def test_ctrl_c_ends_it_with_the_summary(place: Place, desk: Desk) -> None:
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
-    with place.serving():
-        timer.start()
+    with place.serving() as requests:
+
+        def interrupt() -> None:
+            while requests() < 3:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt).start()
         done = traffic(place, "--rate", "20", "--feedback", "--label-delay", "1h")
     assert done.exit_code == 0, done.output
     assert " answered (v1 " in done.stdout
