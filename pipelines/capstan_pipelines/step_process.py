@@ -209,8 +209,10 @@ def _give_up(step: str, arguments: Sequence[Any], name: str, trouble: str) -> bo
         "failure": trouble,
         "metrics": {},
         "settings": {},
-        "trials": [],
+        "search": None,
         "warnings": [],
+        "interval": None,
+        "cost": {},
     }
     Path(fitted_file).parent.mkdir(parents=True, exist_ok=True)
     Path(fitted_file).write_text(json.dumps({**result, "seconds": 0.0}))

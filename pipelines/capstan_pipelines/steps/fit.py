@@ -19,6 +19,7 @@ from capstan_pipelines.steps.cases import Parted, resampled_by
 from capstan_pipelines.steps.documents import write_document
 from capstan_pipelines.steps.learning import candidate_named, reweigh_by, windowed
 from capstan_pipelines.steps.progress import Telling, step
+from capstan_pipelines.steps.searching import counted, search_document, searched
 
 
 def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None:
@@ -26,7 +27,7 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
     with step(f"fit {name}") as say:
         started = time.perf_counter()
         result: dict[str, Any] = {"name": name, "failure": "", "metrics": {}, "settings": {}}
-        result |= {"trials": [], "warnings": [], "interval": None, "cost": {}}
+        result |= {"search": None, "warnings": [], "interval": None, "cost": {}}
         try:
             result.update(_fitted(Job(job_folder), name, Parted.read(Path(cases_folder)), say))
         except Exception as error:
@@ -56,34 +57,31 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
         return {"metrics": metrics, "interval": _interval(job, metric, validation, baseline)}
     from capstan.training.cost import fit_cost, row_seconds, size_of
     from capstan.training.fitting import fit_candidate, predict
+    from capstan.training.search import searched_of, settings_of
 
-    def score(judged: Cases, predictions: Predictions) -> float:
-        return metric.facts.sign * metric.value(judged.truth, predictions, judged.groups)
-
+    found = None
+    if searched_of(candidate, spec.training.candidates):
+        found = searched(job, name, metric, train, validation, say)
+    settings = None if found is None or found.best is None else settings_of(candidate, found.best)
     with fit_cost() as cost:
         fitted = fit_candidate(
             candidate,
             model.features,
             train,
-            validation,
             seed=job.seed,
             threads=spec.training.threads,
-            score=score,
+            settings=settings,
             reweigh_by=reweigh_by(job),
             others=spec.training.candidates,
         )
     predictions = predict(task, fitted.pipeline, validation.table, threads=spec.training.threads)
     metrics = evaluate(task, validation.truth, predictions, validation.groups)
-    tried = f" after {len(fitted.trials)} trials" if fitted.trials else ""
+    tried = "" if found is None else f" after {counted(found)}"
     say(f"{metric.name} {metrics[metric.name]:.4f}{tried}" + "".join(f"; {one}" for one in fitted.warnings))
-    trials = [
-        {"settings": dict(settings), metric.name: metric.facts.sign * score}
-        for settings, score in fitted.trials
-    ]
     return {
         "metrics": metrics,
         "settings": dict(fitted.settings),
-        "trials": trials,
+        "search": None if found is None else search_document(found, metric.facts),
         "warnings": list(fitted.warnings),
         "interval": _interval(job, metric, validation, predictions),
         "cost": {

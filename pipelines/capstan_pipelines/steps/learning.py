@@ -37,7 +37,7 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
     """
     from capstan.features.several_models import in_one_pipeline, of_model
     from capstan.training.cases import Cases
-    from capstan.training.fitting import fit_candidate, plain_settings
+    from capstan.training.fitting import fit_candidate
 
     pipelines = {}
     for taken in choice["chosen"]:
@@ -47,11 +47,9 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
                 candidate,
                 model.features,
                 Cases.of_model(table, job.system, model),
-                None,
                 seed=job.seed,
                 threads=job.system.spec.training.threads,
-                score=lambda *_: 0.0,
-                settings=plain_settings(candidate, taken["settings"]),
+                settings=taken["settings"],
                 reweigh_by=reweigh_by(job),
                 others=job.system.spec.training.candidates,
             )

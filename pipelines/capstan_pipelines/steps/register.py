@@ -23,6 +23,7 @@ from capstan_pipelines.steps.ladder import ladder
 from capstan_pipelines.steps.learning import left_out_in_words, why_left_out
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.runners_up import RunnersUp
+from capstan_pipelines.steps.searches import search_measurements, search_tables
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import registry_of
 
@@ -233,7 +234,9 @@ class Made:
             "champion": request.champion or "",
             "seed": str(self.job.seed),
             **{
-                ".".join(filter(None, ("settings", taken["model"], name))): f"{value:g}"
+                ".".join(filter(None, ("settings", taken["model"], name))): (
+                    value if isinstance(value, str) else f"{value:g}"
+                )
                 for taken in self.choice["chosen"]
                 for name, value in taken["settings"].items()
             },
@@ -249,6 +252,7 @@ class Made:
             found |= {f"validation.{tried['name']}.{name}": value for name, value in tried["metrics"].items()}
             found[f"seconds.{tried['name']}"] = tried["seconds"]
             found |= {f"{cost}.{tried['name']}": value for cost, value in tried["cost"].items()}
+            found |= search_measurements(tried)
         for model, of_model in evaluation["models"].items():
             found |= {f"test.{model}.{name}": value for name, value in of_model["metrics"].items()}
         found |= {"rows.test": evaluation["rows"], "model_bytes": self.package["bytes"]}
@@ -277,7 +281,7 @@ class Made:
             chosen=[taken["name"] for taken in choice["chosen"]],
             failed=choice["failed"],
             warnings=[*self.check["suspicions"], *evaluation["warnings"], *choice["warnings"], *without],
-            details=with_tables(evaluation["details"], [self._ladder]),
+            details=with_tables(evaluation["details"], [self._ladder, *self._searches]),
             runners_up=runners_up,
             left_out=left_out,
         )
@@ -287,6 +291,11 @@ class Made:
         spec = self.job.system.spec
         metric = spec.task_facts.metric(spec.training.choose.metric)
         return ladder(self.choice["candidates"], metric, self.choice["reason"])
+
+    @property
+    def _searches(self) -> list[dict[str, Any]]:
+        spec = self.job.system.spec
+        return search_tables(self.choice["candidates"], spec.task_facts.metric(spec.training.choose.metric))
 
     @property
     def _candidate(self) -> str:

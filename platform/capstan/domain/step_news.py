@@ -1,8 +1,9 @@
-"""The steps of a training as they are told while it runs: when each begins, and when it ends."""
+"""The steps of a training as they are told while it runs: when each begins and ends, and how far a long one is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,35 @@ if TYPE_CHECKING:
 _WORDS = {"Succeeded": "ok", "Failed": "failed", "Running": "runs"}
 
 
-def news_of(steps: Iterable[StepProgress], known: Mapping[str, RunPhase]) -> list[StepProgress]:
-    """The steps that are in another phase than the one that is known of their name."""
-    return [step for step in steps if known.get(step.name) is not step.phase]
+AGAIN_SECONDS = 10.0
+"""Seconds after which a running step is told again, if it says something else."""
+
+
+@dataclass(frozen=True)
+class ToldStep:
+    """What was last told of a step."""
+
+    phase: RunPhase
+    message: str
+    at: float
+    """In seconds of any clock."""
+
+
+def news_of(
+    steps: Iterable[StepProgress], told: Mapping[str, ToldStep], *, now: float
+) -> dict[str, tuple[StepProgress, ToldStep]]:
+    """By name: the steps that are in another phase than was told, and running ones that say something else by now."""
+    return {
+        step.name: (step, ToldStep(step.phase, step.message, now))
+        for step in steps
+        if _is_news(step, told.get(step.name), now)
+    }
+
+
+def _is_news(step: StepProgress, told: ToldStep | None, now: float) -> bool:
+    if told is None or told.phase is not step.phase:
+        return True
+    return step.finished_at is None and step.message != told.message and now - told.at >= AGAIN_SECONDS
 
 
 def step_in_words(step: StepProgress) -> str:

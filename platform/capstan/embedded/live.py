@@ -14,8 +14,7 @@ import orjson
 
 from capstan.adapters.kubeflow.local import interrupt_runs
 from capstan.adapters.processes.table import end_leftovers
-from capstan.domain.step_news import news_of, step_in_words
-from capstan.domain.training import RunPhase
+from capstan.domain.step_news import ToldStep, news_of, step_in_words
 from capstan.domain.versions import RunName, SystemName
 from capstan.embedded.clocks import WallClock
 from capstan.embedded.first_model import is_serving, is_stuck, serve_trained, try_again, why_it_failed
@@ -91,7 +90,7 @@ class Live:
     """When it looks at them again."""
     _told_run: RunName | None = None
     """The training whose steps are told."""
-    _known_steps: dict[str, RunPhase] = field(default_factory=dict)
+    _told_steps: dict[str, ToldStep] = field(default_factory=dict)
     """What was told of its steps."""
 
     def run(self, system: MLSystem) -> None:
@@ -197,9 +196,10 @@ class Live:
         if request is None:
             return
         if request.run != self._told_run:
-            self._told_run, self._known_steps = request.run, {}
-        for step in news_of(local.pipelines.status(request.run).steps, self._known_steps):
-            self._known_steps[step.name] = step.phase
+            self._told_run, self._told_steps = request.run, {}
+        steps = local.pipelines.status(request.run).steps
+        for step, told in news_of(steps, self._told_steps, now=now).values():
+            self._told_steps[step.name] = told
             self.audience.say(f"step {step_in_words(step)}")
 
     def _note_serving(self, local: LocalSystem, record: Record) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from capstan.spec.cluster import VARIABLE_PATTERN
 from capstan.spec.grammar import Factory, Name, OneOf, SpecModel
 from capstan.spec.own_code import OwnCode
-from capstan.spec.rule import Cel, part_rule, require
+from capstan.spec.rule import UNTRIED, Cel, part_rule, require
 from capstan.spec.tasks import LabelKind
-from capstan.spec.units import Number, Share, Whole
+from capstan.spec.units import Number, PositiveDuration, Share, Whole
 
 CLASSES: frozenset[LabelKind] = frozenset({"Boolean", "Category"})
 NUMBERS: frozenset[LabelKind] = frozenset({"Number", "Relevance"})
@@ -69,6 +70,8 @@ class FamilySettings(SpecModel):
     """Whether it looks at no feature, so that it is no success when it alone is left."""
     only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {}
     """Settings that mean something for some of these labels only; None is what they are when left out."""
+    searched: ClassVar[tuple[str, ...]] = ()
+    """Settings that a search changes by itself; where it looks is in `capstan.training.families`."""
 
     @property
     def made_of(self) -> tuple[str, ...]:
@@ -119,6 +122,7 @@ class LinearRegression(FamilySettings):
     """A linear model of a number."""
 
     learns: ClassVar[frozenset[LabelKind]] = NUMBERS
+    searched: ClassVar[tuple[str, ...]] = ("l2",)
 
     l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
     l1: Number = Field(
@@ -148,6 +152,7 @@ class LogisticRegression(OfClasses):
     "A linear model of the probabilities of classes."
 
     learns: ClassVar[frozenset[LabelKind]] = CLASSES
+    searched: ClassVar[tuple[str, ...]] = ("l2",)
 
     l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
     l1: Number = Field(
@@ -165,6 +170,7 @@ class DecisionTree(OfClasses):
     """One tree of questions."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    searched: ClassVar[tuple[str, ...]] = ("max_depth", "leaf_rows")
 
     max_depth: Whole = Field(
         6, ge=1, le=64, description="Most questions from the root to a leaf.", examples=[6]
@@ -190,6 +196,7 @@ class RandomForest(OfClasses):
     """Trees of drawn rows and columns, averaged."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    searched: ClassVar[tuple[str, ...]] = ("max_depth", "leaf_rows", "column_share")
 
     trees: Whole = Field(100, ge=1, le=2000, description="Number of trees.", examples=[100])
     max_depth: Whole = Field(
@@ -208,7 +215,7 @@ class RandomForest(OfClasses):
     )
     tune: Tune | None = Field(
         None,
-        description="Search maxDepth and leafRows; without it they are used as written.",
+        description="Search maxDepth, leafRows and columnShare; without it they are used as written.",
         examples=[{"trials": 5}],
     )
 
@@ -226,6 +233,7 @@ class GradientBoosting(OfClasses):
     """Boosted trees."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    searched: ClassVar[tuple[str, ...]] = ("learning_rate", "iterations", "leaves")
     only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {
         **OfClasses.only_for,
         "quantile": frozenset({"Number"}),
@@ -292,6 +300,7 @@ class LambdaMart(FamilySettings):
     """Boosted trees that learn an order, pair by pair."""
 
     learns: ClassVar[frozenset[LabelKind]] = frozenset({"Relevance"})
+    searched: ClassVar[tuple[str, ...]] = ("learning_rate", "iterations", "leaves")
 
     learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
     iterations: Whole = Field(100, ge=1, le=10_000, description="Number of trees.", examples=[100])
@@ -318,6 +327,7 @@ class NaiveBayes(OfClasses):
     """Each column by itself."""
 
     learns: ClassVar[frozenset[LabelKind]] = CLASSES
+    searched: ClassVar[tuple[str, ...]] = ("smoothing",)
 
     smoothing: Number = Field(
         1e-6,
@@ -332,6 +342,7 @@ class NearestNeighbors(FamilySettings):
     """The most similar rows of training."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    searched: ClassVar[tuple[str, ...]] = ("neighbors", "voting")
 
     neighbors: Whole = Field(25, ge=1, le=1000, description="How many rows vote.", examples=[25])
     voting: Literal["Equal", "Distance"] = Field(
@@ -351,7 +362,7 @@ class NearestNeighbors(FamilySettings):
     )
     tune: Tune | None = Field(
         None,
-        description="Search neighbors; without it they are used as written.",
+        description="Search neighbors and voting; without it they are used as written.",
         examples=[{"trials": 5}],
     )
 
@@ -360,6 +371,7 @@ class SupportVectorMachine(OfClasses):
     """A border with a wide margin."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    searched: ClassVar[tuple[str, ...]] = ("cost",)
     only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {**OfClasses.only_for, "tolerance": NUMBERS}
 
     kernel: Literal["Linear", "RBF", "Polynomial"] = Field(
@@ -423,6 +435,7 @@ class MultilayerPerceptron(OfClasses):
     """A small neural network."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    searched: ClassVar[tuple[str, ...]] = ("learning_rate", "l2", "activation")
 
     layers: tuple[Annotated[Whole, Field(ge=1, le=10_000)], ...] = Field(
         (64, 32), min_length=1, max_length=10, description="Units of each hidden layer.", examples=[[64, 32]]
@@ -454,7 +467,7 @@ class MultilayerPerceptron(OfClasses):
     )
     tune: Tune | None = Field(
         None,
-        description="Search learningRate (of Adam and SGD) and l2; without it they are used as written.",
+        description="Search learningRate (of Adam and SGD), l2 and activation; without it they are used as written.",
         examples=[{"trials": 5}],
     )
 
@@ -467,6 +480,7 @@ class FactorizationMachine(OfClasses):
     """A linear model with a number for every pair of columns."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    searched: ClassVar[tuple[str, ...]] = ("factors", "l2")
 
     factors: Whole = Field(
         8, ge=1, le=256, description="Numbers by which each column is known to the others.", examples=[8]
@@ -525,6 +539,7 @@ class Bagging(FamilySettings):
     """The mean of one candidate that is fitted many times."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    searched: ClassVar[tuple[str, ...]] = ("row_share",)
 
     of: Name = Field(
         description="Name of a candidate that stands before it; it is fitted as it is written, without `tune`.",
@@ -579,6 +594,143 @@ class Stacking(FamilySettings):
         return self.of if self.final is None else (*self.of, self.final)
 
 
+RANGE_RULES = (
+    part_rule(
+        "a range has `min` and `max`, or `choices`; write the two ends of a number, or the texts to choose from",
+        lambda one: (
+            (one.min is not None and one.max is not None) != (one.choices is not None)
+            and (one.min is None) == (one.max is None)
+        ),
+        why_no_cel=UNTRIED,
+    ),
+    part_rule(
+        "`min` is above `max`; write the smaller one first",
+        lambda one: one.min is None or one.max is None or one.min <= one.max,
+        why_no_cel=UNTRIED,
+    ),
+    part_rule(
+        "`scale: Logarithmic` needs a `min` above 0; raise it, or write `scale: Linear`",
+        lambda one: one.scale != "Logarithmic" or one.min is None or one.min > 0,
+        why_no_cel=UNTRIED,
+    ),
+)
+
+
+class SearchRange(SpecModel):
+    """Where a search looks for one setting of one candidate."""
+
+    of: Name = Field(description="Name of the candidate, one of the search's `of`.", examples=["trees"])
+    setting: Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length=63)] = Field(
+        description=(
+            "A setting of its family that is a number, a share or one of several texts; of `custom` a parameter. It "
+            "need not be one that a search changes by itself."
+        ),
+        examples=["learningRate"],
+    )
+    min: Number | None = Field(
+        None, description="Smallest value; a share as a number, such as 0.3.", examples=[0.01]
+    )
+    max: Number | None = Field(
+        None,
+        description="Largest value; with the same `min` the setting has this value in every trial.",
+        examples=[0.3],
+    )
+    choices: tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=20,
+        description="For a setting that is a text: those that are tried.",
+        examples=[["ReLU", "Tanh"]],
+    )
+    scale: Literal["Linear", "Logarithmic"] | None = Field(
+        None,
+        description="How values are drawn; without it Logarithmic where `max` is 10 times `min` or more.",
+        examples=["Logarithmic"],
+    )
+
+    @model_validator(mode="after")
+    def _two_ends_or_choices(self) -> SearchRange:
+        return require(self, RANGE_RULES)
+
+
+class Prune(SpecModel):
+    """Which trials are ended before they have learnt from all rows."""
+
+    rounds: Whole = Field(
+        2,
+        ge=1,
+        le=4,
+        description="How often a trial is compared before it learns from all rows.",
+        examples=[2],
+    )
+    factor: Whole = Field(
+        3,
+        ge=2,
+        le=10,
+        description=(
+            "Each round has so many times the rows of the one before. Of each candidate's trials that came to a round, "
+            "the best 1 / `factor` go on."
+        ),
+        examples=[3],
+    )
+
+
+class Search(FamilySettings):
+    """The best settings of several candidates."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    of: tuple[Name, ...] = Field(
+        min_length=1,
+        max_length=20,
+        description=(
+            "Names of candidates that stand before it. The first trials are these as they are written; the others "
+            "change their settings. Their own `tune` is not used."
+        ),
+        examples=[["logistic", "trees"]],
+    )
+    trials: Whole = Field(
+        50,
+        ge=1,
+        le=10_000,
+        description="How many settings are tried, those that failed or were ended early included.",
+        examples=[50],
+    )
+    time: PositiveDuration | None = Field(
+        None,
+        description=(
+            "When it is over no trial begins, those that run are ended, and the best so far is taken. Without it 80 % "
+            "of `training.fitDeadline`."
+        ),
+        examples=["10m"],
+    )
+    parallel: Whole = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Trials at the same time, each a process with `training.threads`.",
+        examples=[2],
+    )
+    prune: Prune | None = Field(
+        None,
+        description=(
+            "A trial learns from a few rows first and goes on only if it is among the best (asynchronous successive "
+            "halving, Li et al. 2020). Without it every trial learns from all rows."
+        ),
+        examples=[{"rounds": 2, "factor": 3}],
+    )
+    ranges: tuple[SearchRange, ...] = Field(
+        (),
+        max_length=100,
+        description="Where it looks instead of each family's own ranges, and further settings that it changes.",
+        examples=[[{"of": "trees", "setting": "learningRate", "min": 0.01, "max": 0.3}]],
+    )
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        return self.of
+
+
 class Custom(FamilySettings, OwnCode):
     """A model of your own."""
 
@@ -612,6 +764,7 @@ class Candidate(OneOf):
         "voting",
         "bagging",
         "stacking",
+        "search",
         "custom",
     )
 
@@ -675,6 +828,11 @@ class Candidate(OneOf):
         None,
         description="A last model that learns from what several candidates say (Wolpert 1992).",
         examples=[{"of": ["logistic", "trees"]}],
+    )
+    search: Search | None = Field(
+        None,
+        description="The best settings of several candidates, by trials on the validation rows.",
+        examples=[{"of": ["logistic", "trees"], "trials": 50, "time": "10m"}],
     )
     custom: Custom | None = Field(
         None, description="A model of your own.", examples=[{"factory": "mymodels:make"}]

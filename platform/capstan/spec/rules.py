@@ -15,6 +15,7 @@ from capstan.spec import (
     process_rules,
     retraining_rules,
     rollout_rules,
+    search_rules,
     slo_rules,
     task_rules,
 )
@@ -23,7 +24,7 @@ from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES, DRAWN_RULES
 from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES, UNLESS_WORSE_ENDS
 from capstan.spec.fairness import FAIRNESS_RULES
-from capstan.spec.families import BOOSTING_RULES, LINEAR_RULES, PERCEPTRON_RULES, VOTING_RULES
+from capstan.spec.families import BOOSTING_RULES, LINEAR_RULES, PERCEPTRON_RULES, RANGE_RULES, VOTING_RULES
 from capstan.spec.features import NUMERIC_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
@@ -46,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     *metric_rules.RULES,
     *fairness.RULES,
     *model_rules.RULES,
+    *search_rules.RULES,
     *process_rules.RULES,
     *rollout_rules.RULES,
     *retraining_rules.RULES,
@@ -69,6 +71,7 @@ PART_RULES: tuple[Rule, ...] = (
     *BOOSTING_RULES,
     *PERCEPTRON_RULES,
     *VOTING_RULES,
+    *RANGE_RULES,
     *REPLICAS_RULES,
     *ONLINE_RULES,
     *EXPERIMENT_RULES,

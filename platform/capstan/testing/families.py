@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from pydantic.alias_generators import to_camel
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from capstan.spec.families import Candidate, Custom, FamilySettings
@@ -15,9 +16,21 @@ from capstan.spec.tasks import TASK_FACTS, LabelKind
 from capstan.tasks.metric import Floats
 from capstan.testing.conformance import Suite
 from capstan.testing.lessons import chance_loss, lesson, loss
-from capstan.training.families import Dimension, Family, Fitted, fits_of, with_values
+from capstan.training.families import (
+    Choice,
+    Dimension,
+    Family,
+    Fitted,
+    Value,
+    Values,
+    fits_of,
+    with_values,
+)
 from capstan.training.families.custom import CustomFamily
 from capstan.training.lesson import Lesson, Rows
+
+_DRAWN_SETTINGS, _DRAWN_BY = 3, 5
+"""How many settings are drawn from the whole search space, and by which seed."""
 
 
 def check_family(
@@ -113,25 +126,61 @@ def _check_parts(
 
 def _check_search(suite: Suite, family: Family[Any], settings: FamilySettings, given: Lesson) -> None:
     assert given.validation is not None
-    dimensions: Sequence[Dimension] = ()
+    dimensions: Sequence[Dimension | Choice] = ()
     with suite.rule("search_space lies around what is written"):
         dimensions = family.search_space(settings).dimensions
         names = {field.alias or name for name, field in type(settings).model_fields.items()}
         for dimension in dimensions:
             assert dimension.name in names, f"{dimension.name!r} is no setting; settings are {sorted(names)}"
-            assert dimension.low <= dimension.written <= dimension.high, (
-                f"{dimension.name}: {dimension.written} is outside {dimension.low} to {dimension.high}"
+            assert dimension.has(dimension.written), (
+                f"{dimension.name}: {dimension.written!r} is outside {dimension.ends[0]} to {dimension.ends[1]}"
             )
+    with suite.rule("`searched` of its settings names what search_space changes"):
+        told = {to_camel(name) for name in settings.searched}
+        changed = {dimension.name for dimension in dimensions}
+        assert changed <= told, (
+            f"search_space changes {sorted(changed - told)}, which `searched` does not name"
+        )
+        assert bool(changed) == bool(told), (
+            f"search_space changes nothing, and `searched` names {sorted(told)}"
+        )
     for dimension in dimensions:
         with suite.rule(f"{given.label}: a search of {dimension.name} tries different models"):
-            tried = []
-            for value in (dimension.low, dimension.high):
-                changed = with_values(settings, {dimension.name: value})
-                type(settings).model_validate(changed.model_dump(mode="json"))
-                tried.append(_answers(family.fit(changed, given), given.validation, given.label))
-            assert not np.allclose(tried[0], tried[1]), (
-                f"{dimension.low} and {dimension.high} give the same model"
+            first, second = (
+                _tried(family, settings, {dimension.name: value}, given) for value in dimension.ends
             )
+            assert not np.allclose(first, second), (
+                f"{dimension.ends[0]} and {dimension.ends[1]} give the same model"
+            )
+    if not dimensions:
+        return
+    rng = np.random.default_rng(_DRAWN_BY)
+    for _ in range(_DRAWN_SETTINGS):
+        values = {dimension.name: _drawn(dimension, rng) for dimension in dimensions}
+        told_values = ", ".join(f"{name} {value}" for name, value in values.items())
+        with suite.rule(f"{given.label}: what a search may draw can be fitted: {told_values}"):
+            _tried(family, settings, values, given)
+
+
+def _tried(family: Family[Any], settings: FamilySettings, values: Values, given: Lesson) -> Floats:
+    """Sound answers of a model with these values, which the grammar of the family takes."""
+    assert given.validation is not None
+    changed = with_values(settings, values)
+    type(settings).model_validate(changed.model_dump(mode="json"))
+    return _answers(family.fit(changed, given), given.validation, given.label)
+
+
+def _drawn(dimension: Dimension | Choice, rng: np.random.Generator) -> Value:
+    """Any value of the dimension."""
+    if isinstance(dimension, Choice):
+        return str(rng.choice(dimension.choices))
+    low, high = float(dimension.low), float(dimension.high)
+    if dimension.is_logarithmic:
+        drawn = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    else:
+        drawn = float(rng.uniform(low, high))
+    drawn = min(max(drawn, low), high)
+    return round(drawn) if dimension.is_whole else drawn
 
 
 def _answers(fitted: Fitted, rows: Rows, label: LabelKind) -> Floats:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from capstan.domain.local_times import in_zone
-from capstan.domain.step_news import news_of
+from capstan.domain.step_news import ToldStep, news_of
 from capstan.domain.training import RunPhase, RunStatus, StepProgress
 from capstan.embedded.layout import StateDir
 from capstan.embedded.training import Trained, train
@@ -30,11 +30,11 @@ def trained(
     it ends.
     """
     moment = in_zone(as_of or datetime.now(UTC).replace(microsecond=0), system.spec.data.time_zone)
-    known: dict[str, RunPhase] = {}
+    known: dict[str, ToldStep] = {}
 
     def hear(status: RunStatus) -> None:
-        for step in news_of(status.steps, known):
-            known[step.name] = step.phase
+        for step, told in news_of(status.steps, known, now=time.monotonic()).values():
+            known[step.name] = told
             tell(step)
 
     def watch(status: RunStatus) -> bool:

@@ -91,7 +91,7 @@ def measured(family: str, task: Task, rows: int) -> tuple[str, ...]:
     started = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = fit_candidate(candidate, FEATURES, train, None, seed=0, score=lambda *_: 0.0, others=others)
+        fitted = fit_candidate(candidate, FEATURES, train, seed=0, others=others)
     seconds = time.process_time() - started
     metric = task.facts.metric(task.facts.chosen_by).name
     value = evaluate(task, later.truth, predict(task, fitted.pipeline, later.table), later.groups)[metric]

@@ -175,7 +175,7 @@ def model_of(folder: Path, spec: MLSystem, table: pa.Table) -> Any:
     """Fit, and write the folder that is served."""
     (candidate,) = spec.spec.training.candidates
     cases = Cases.of(table, spec)
-    fitted = fit_candidate(candidate, spec.spec.features, cases, None, seed=0, score=lambda *_: 0.0)
+    fitted = fit_candidate(candidate, spec.spec.features, cases, seed=0)
     columns = request_schema(spec, table)
     manifest = {
         **{"system": "round-trip", "task": "BinaryClassification", "target": "label"},

@@ -51,7 +51,7 @@ def learnt(folder: Path, system: MLSystem) -> tuple[Any, dict[str, Any], Ask]:
     (model,) = system.spec.planned_models
     candidate = next(one for one in model.candidates if one.name in ("logistic", "linear"))
     train = Cases.of_model(cases, system, model)
-    fitted = fit_candidate(candidate, model.features, train, None, seed=0, score=lambda *_: 0.0)
+    fitted = fit_candidate(candidate, model.features, train, seed=0)
     columns = list(dict.fromkeys(feature.column for feature in system.spec.features))
     manifest = manifest_document(
         system, train.table, task_of(system.spec).learnt(fitted.pipeline), run="r", as_of=NOW, candidate=candidate.name,

@@ -30,6 +30,7 @@ from capstan.spec.families import (
     MultilayerPerceptron,
     NearestNeighbors,
     RandomForest,
+    Search,
     Stacking,
     SupportVectorMachine,
     Voting,
@@ -61,6 +62,7 @@ EXAMPLES: dict[type[FamilySettings], FamilySettings] = {
     MultilayerPerceptron: MultilayerPerceptron(layers=(6,), epochs=20),
     Voting: Voting(of=("line", "trees"), weights=(1, 3)),
     Bagging: Bagging(of="tree", members=4),
+    Search: Search(of=("line", "trees")),
     Stacking: Stacking(of=("line", "trees"), folds=3),
     FactorizationMachine: FactorizationMachine(factors=2, iterations=30),
 }

@@ -1,4 +1,4 @@
-"""Candidates learn, search and repeat themselves byte by byte."""
+"""Candidates learn and repeat themselves byte by byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from capstan.errors import InvalidDataError
 from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
 from capstan.spec.training import TrainingWindow
-from capstan.tasks import TASKS, Predictions
+from capstan.tasks import TASKS
 from capstan.tasks.areas import roc_auc
 from capstan.training import fitting
 from capstan.training.cases import Cases
@@ -44,10 +44,6 @@ def predict(pipeline, table):
     return fitting.predict(BINARY, pipeline, table)["probability"]
 
 
-def area(judged: Cases, predictions: Predictions) -> float:
-    return roc_auc(judged.truth, predictions["probability"])
-
-
 TRAIN, VALIDATION = cases(2000, 1), cases(1000, 2)
 
 
@@ -56,7 +52,7 @@ def candidate(**family: object) -> Candidate:
 
 
 def fit(one: Candidate, train: Cases = TRAIN, seed: int = 0, threads: int = 1):
-    return fit_candidate(one, FEATURES, train, VALIDATION, seed=seed, threads=threads, score=area)
+    return fit_candidate(one, FEATURES, train, seed=seed, threads=threads)
 
 
 @pytest.mark.parametrize(
@@ -98,20 +94,6 @@ def test_the_logistic_penalty_does_not_depend_on_units() -> None:
     there_model = fit(candidate(logisticRegression={"l2": 100}), in_other_units[0]).pipeline
     assert predict(there_model, in_other_units[1].table) == pytest.approx(here, abs=1e-6)
     assert type(there_model.steps[-1][1]).__name__ == "LogisticRegression"
-
-
-def test_a_search_tries_what_is_written_first_and_keeps_the_best() -> None:
-    tuned = candidate(
-        gradientBoosting={"iterations": 10, "leaves": 5, "learningRate": 0.02, "tune": {"trials": 4}}
-    )
-    found = fit(tuned, seed=5)
-    assert len(found.trials) == 4
-    assert found.trials[0][0] == {"learningRate": 0.02, "iterations": 10, "leaves": 5}
-    best = max(found.trials, key=lambda trial: trial[1])
-    assert found.settings == best[0]
-    assert roc_auc(VALIDATION.truth, predict(found.pipeline, VALIDATION.table)) == pytest.approx(best[1])
-    assert fit(tuned, seed=5).trials == found.trials
-    assert fit(tuned, seed=6).trials[1:] != found.trials[1:]
 
 
 def test_one_class_only_is_refused() -> None:
@@ -236,7 +218,7 @@ def test_a_fit_tells_what_it_ran_into() -> None:
     x = np.where(np.arange(2000) % 4 == 0, np.nan, TRAIN.table["x"].to_numpy())
     table = TRAIN.table.set_column(0, "x", pa.array(x, from_pandas=True))
     own = Candidate.model_validate({"name": "short", "logisticRegression": {"l2": 0}})
-    found = fit_candidate(own, features, Cases(BINARY, table, TRAIN.truth), None, seed=0, score=area)
+    found = fit_candidate(own, features, Cases(BINARY, table, TRAIN.truth), seed=0)
     assert found.warnings == (
         "500 of 2,000 training rows are left out: a feature with `impute: DropRow` has no value there",
         "features that are the same in all 1,500 training rows tell nothing: flat (always 0.0)",
@@ -264,9 +246,7 @@ def test_a_matrix_that_does_not_fit_is_refused_with_the_way_out(monkeypatch: pyt
             candidate,
             features,
             Cases(BINARY, table, table["late"].to_numpy()),
-            None,
             seed=0,
-            score=lambda *_: 0.0,
         )
     told = str(refused.value)
     assert "4,000 rows x 2,003 columns" in told
@@ -277,7 +257,5 @@ def test_a_matrix_that_does_not_fit_is_refused_with_the_way_out(monkeypatch: pyt
         candidate,
         features,
         Cases(BINARY, table, table["late"].to_numpy()),
-        None,
         seed=0,
-        score=lambda *_: 0.0,
     )

@@ -27,16 +27,18 @@ from capstan.spec.families import (
     NearestNeighbors,
     OfClasses,
     RandomForest,
+    Search,
     Stacking,
     SupportVectorMachine,
     Voting,
 )
+from capstan.spec.searchable import with_values
 from capstan.tasks.labels import LABELS
 from capstan.training.families.custom import CustomFamily
 from capstan.training.families.decision_tree import DecisionTreeFamily
 from capstan.training.families.ensembles import BaggingFamily, StackingFamily, VotingFamily
 from capstan.training.families.factorization_machine import FactorizationMachineFamily
-from capstan.training.families.family import Dimension, Family, Fitted, SearchSpace, Values
+from capstan.training.families.family import Choice, Dimension, Family, Fitted, SearchSpace, Value, Values
 from capstan.training.families.gradient_boosting import GradientBoostingFamily
 from capstan.training.families.lambda_mart import LambdaMartFamily
 from capstan.training.families.linear_regression import LinearRegressionFamily
@@ -46,20 +48,24 @@ from capstan.training.families.multilayer_perceptron import MultilayerPerceptron
 from capstan.training.families.naive_bayes import NaiveBayesFamily
 from capstan.training.families.nearest_neighbors import NearestNeighborsFamily
 from capstan.training.families.random_forest import RandomForestFamily
+from capstan.training.families.search import SearchFamily
 from capstan.training.families.support_vector_machine import SupportVectorMachineFamily
 from capstan.training.lesson import Lesson
 
 __all__ = [
     "FAMILIES",
+    "Choice",
     "Dimension",
     "Family",
     "Fitted",
     "SearchSpace",
+    "Value",
     "Values",
     "family_of",
     "fit_model",
     "fits_of",
     "search_space",
+    "with_values",
 ]
 
 FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
@@ -78,6 +84,7 @@ FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
     Voting: VotingFamily(),
     Bagging: BaggingFamily(),
     Stacking: StackingFamily(),
+    Search: SearchFamily(),
     Custom: CustomFamily(),
 }
 """Settings of the grammar -> the family."""
@@ -114,12 +121,6 @@ def fit_model(candidate: Candidate, values: Values, lesson: Lesson) -> Fitted:
 def fits_of(candidates: Iterable[Candidate]) -> Mapping[str, Callable[[Lesson], Fitted]]:
     """What an ensemble's lesson holds: what fits each of these candidates as it is written."""
     return {one.name: partial(fit_model, one, {}) for one in candidates}
-
-
-def with_values(settings: FamilySettings, values: Values) -> FamilySettings:
-    """The settings with other values, by their names in the file."""
-    names = {field.alias or name: name for name, field in type(settings).model_fields.items()}
-    return settings.model_copy(update={names[name]: value for name, value in values.items()})
 
 
 def _require_usable(candidate: Candidate, family: Family[Any], lesson: Lesson) -> None:

@@ -14,7 +14,7 @@ from capstan.errors import InvalidDataError
 from capstan.spec.families import CLASSES, Bagging, Stacking, Voting
 from capstan.tasks.labels import LABELS
 from capstan.tasks.metric import Floats
-from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace
+from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace, around
 from capstan.training.lesson import Lesson
 
 
@@ -55,8 +55,8 @@ class BaggingFamily:
             members.append(lesson.candidates[settings.of](drawn))
         return _voting(members, [1.0] * len(members), lesson)
 
-    def search_space(self, settings: Bagging) -> SearchSpace:  # noqa: ARG002
-        return NOTHING_TO_SEARCH
+    def search_space(self, settings: Bagging) -> SearchSpace:
+        return SearchSpace((around("rowShare", float(settings.row_share), factor=3, most=1.0),))
 
 
 def _drawn(lesson: Lesson, share: float, rng: np.random.Generator) -> Lesson:

@@ -12,7 +12,8 @@ from capstan.tasks.metric import Floats
 from capstan.training.lesson import Lesson
 
 SettingsT = TypeVar("SettingsT", bound=FamilySettings)
-Values = Mapping[str, float | int]
+Value = float | int | str
+Values = Mapping[str, Value]
 """Settings that a search may change, by their names in the file: `learningRate`, `iterations`, `leaves`."""
 Part = Literal["weights", "groups", "parent"]
 """What a lesson may hold beside matrix and truth. Weights and a parent may not be overlooked; groups may, by a family
@@ -33,7 +34,7 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class Dimension:
-    """One setting that a search may change."""
+    """One number that a search may change."""
 
     name: str
     """As in the file."""
@@ -47,6 +48,41 @@ class Dimension:
     def is_whole(self) -> bool:
         return isinstance(self.written, int)
 
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """Two values that are as different as a search tries."""
+        return self.low, self.high
+
+    def has(self, value: Value) -> bool:
+        """Whether a search may try it."""
+        return not isinstance(value, str) and self.low <= value <= self.high
+
+    def plain(self, value: Value) -> Value:
+        """The value as it is after a trip through JSON that makes whole numbers floats."""
+        return int(value) if self.is_whole else float(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several texts that a search may take."""
+
+    name: str
+    """As in the file."""
+    written: str
+    choices: tuple[str, ...]
+
+    @property
+    def ends(self) -> tuple[Value, Value]:
+        """Two values that are as different as a search tries."""
+        return self.choices[0], self.choices[-1]
+
+    def has(self, value: Value) -> bool:
+        """Whether a search may try it."""
+        return value in self.choices
+
+    def plain(self, value: Value) -> Value:
+        return str(value)
+
 
 def around(name: str, written: float | int, *, factor: int, most: float = 1_000_000) -> Dimension:
     """A setting that is searched from a `factor`-th of what is written to `factor` times as much, by its logarithm."""
@@ -55,11 +91,18 @@ def around(name: str, written: float | int, *, factor: int, most: float = 1_000_
     return Dimension(name, written, written / factor, min(most, written * factor), is_logarithmic=True)
 
 
+def penalty(name: str, written: float, *, factor: int, most: float, where_none: float) -> Dimension:
+    """A penalty that is searched around what is written; where none is written, from 0 to `where_none`."""
+    if written:
+        return around(name, float(written), factor=factor, most=most)
+    return Dimension(name, 0.0, 0.0, where_none)
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """Which settings are told with the fitted model, and whether better ones are searched."""
 
-    dimensions: tuple[Dimension, ...] = ()
+    dimensions: tuple[Dimension | Choice, ...] = ()
     trials: int = 0
     """How many settings are tried; 0: what is written is used."""
 
@@ -69,8 +112,8 @@ class SearchSpace:
 
     def plain(self, values: Values) -> Values:
         """The values as they are after a trip through JSON that makes whole numbers floats."""
-        whole = {dimension.name for dimension in self.dimensions if dimension.is_whole}
-        return {name: int(value) if name in whole else float(value) for name, value in values.items()}
+        known = {dimension.name: dimension for dimension in self.dimensions}
+        return {name: known[name].plain(value) for name, value in values.items()}
 
 
 NOTHING_TO_SEARCH = SearchSpace()

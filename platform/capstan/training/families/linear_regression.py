@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from capstan.spec.families import LinearRegression
-from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace
+from capstan.training.families.family import Fitted, Part, SearchSpace, penalty
 from capstan.training.lesson import Lesson
 
 
@@ -23,8 +23,8 @@ class LinearRegressionFamily:
         model.fit((lesson.matrix - center) / spread, lesson.truth, sample_weight=lesson.weights)
         return _as_line(model.coef_ / spread, model.intercept_, center)
 
-    def search_space(self, settings: LinearRegression) -> SearchSpace:  # noqa: ARG002
-        return NOTHING_TO_SEARCH
+    def search_space(self, settings: LinearRegression) -> SearchSpace:
+        return SearchSpace((penalty("l2", settings.l2, factor=1000, most=1e9, where_none=100.0),))
 
 
 def _model(settings: LinearRegression, total: float) -> Any:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from capstan.spec.families import LogisticRegression
-from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace
+from capstan.training.families.family import Fitted, Part, SearchSpace, penalty
 from capstan.training.lesson import Lesson
 
 
@@ -26,8 +26,8 @@ class LogisticRegressionFamily:
         fitted: Fitted = model
         return fitted
 
-    def search_space(self, settings: LogisticRegression) -> SearchSpace:  # noqa: ARG002
-        return NOTHING_TO_SEARCH
+    def search_space(self, settings: LogisticRegression) -> SearchSpace:
+        return SearchSpace((penalty("l2", settings.l2, factor=1000, most=1e9, where_none=100.0),))
 
 
 def _model(l1: float, l2: float, seed: int) -> Any:

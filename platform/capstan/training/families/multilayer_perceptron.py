@@ -10,7 +10,7 @@ import numpy as np
 
 from capstan.spec.families import CLASSES, MultilayerPerceptron
 from capstan.tasks.metric import Floats
-from capstan.training.families.family import Fitted, Part, SearchSpace, around
+from capstan.training.families.family import Choice, Fitted, Part, SearchSpace, around, penalty
 from capstan.training.families.scaling import Scale
 from capstan.training.lesson import Lesson
 
@@ -54,7 +54,10 @@ class MultilayerPerceptronFamily:
         rate = (around("learningRate", float(settings.learning_rate), factor=10, most=1.0),)
         return SearchSpace(
             (() if settings.optimizer == "LBFGS" else rate)
-            + (around("l2", float(settings.l2), factor=100, most=1e6),),
+            + (
+                penalty("l2", settings.l2, factor=100, most=1000, where_none=1.0),
+                Choice("activation", settings.activation, ("ReLU", "Tanh", "Logistic")),
+            ),
             settings.tune.trials if settings.tune is not None else 0,
         )
 

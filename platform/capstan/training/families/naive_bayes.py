@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from capstan.spec.families import NaiveBayes
 from capstan.tasks.metric import Floats
-from capstan.training.families.family import NOTHING_TO_SEARCH, Fitted, Part, SearchSpace
+from capstan.training.families.family import Dimension, Fitted, Part, SearchSpace
 from capstan.training.families.scaling import Scale
 from capstan.training.lesson import Lesson
 
@@ -40,8 +40,10 @@ class NaiveBayesFamily:
             [_shares(column, of_row, weights, len(classes)) for column in lesson.matrix[:, coded].T],
         )
 
-    def search_space(self, settings: NaiveBayes) -> SearchSpace:  # noqa: ARG002
-        return NOTHING_TO_SEARCH
+    def search_space(self, settings: NaiveBayes) -> SearchSpace:
+        return SearchSpace(
+            (Dimension("smoothing", float(settings.smoothing), 1e-12, 1.0, is_logarithmic=True),)
+        )
 
 
 def _normal(settings: NaiveBayes, lesson: Lesson, coded: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from capstan.spec.families import CLASSES, NearestNeighbors
-from capstan.training.families.family import Fitted, Part, SearchSpace, around
+from capstan.training.families.family import Choice, Fitted, Part, SearchSpace, around
 from capstan.training.families.scaling import Scale
 from capstan.training.families.thinning import thinned
 from capstan.training.lesson import Lesson
@@ -39,6 +39,9 @@ class NearestNeighborsFamily:
 
     def search_space(self, settings: NearestNeighbors) -> SearchSpace:
         return SearchSpace(
-            (around("neighbors", settings.neighbors, factor=4, most=1000),),
+            (
+                around("neighbors", settings.neighbors, factor=4, most=1000),
+                Choice("voting", settings.voting, ("Equal", "Distance")),
+            ),
             settings.tune.trials if settings.tune is not None else 0,
         )

@@ -38,6 +38,7 @@ class RandomForestFamily:
             (
                 around("maxDepth", settings.max_depth, factor=2, most=64),
                 around("leafRows", settings.leaf_rows, factor=4),
+                around("columnShare", float(settings.column_share), factor=3, most=1.0),
             ),
             settings.tune.trials if settings.tune is not None else 0,
         )

@@ -84,9 +84,7 @@ def cases(task: Task, seed: int) -> Cases:
 def test_one_row_is_answered_as_in_a_table_and_once_saved(family: str, label: LabelKind) -> None:
     candidate = Candidate.model_validate({"name": "one", family: SMALL.get(family, {})})
     task = task_with(label)
-    pipeline = fit_candidate(
-        candidate, FEATURES, cases(task, 1), None, seed=3, score=lambda *_: 0.0, others=members(label)
-    ).pipeline
+    pipeline = fit_candidate(candidate, FEATURES, cases(task, 1), seed=3, others=members(label)).pipeline
     later = table(2)[0]
     expected = task.scores(pipeline, later)
     rows = later.to_pylist()

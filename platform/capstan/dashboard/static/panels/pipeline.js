@@ -48,7 +48,8 @@ function columns(tasks) {
   }
   return found.map((column) => h("div", { class: `column${column[0].is_parallel ? " parallel" : ""}` }, column.map((task) =>
     h("div", { class: `task ${task.tone}`, title: [task.word, task.message].filter(Boolean).join(": ") },
-      dot(task.tone), h("b", {}, task.candidate || task.name), h("small", {}, task.seconds !== null ? duration(task.seconds) : task.tone === "idle" ? "" : task.word)))));
+      dot(task.tone), h("b", {}, task.candidate || task.name), h("small", {}, task.seconds !== null ? duration(task.seconds) : task.tone === "idle" ? "" : task.word),
+      task.tone === "active" && task.message && h("small", { class: "doing" }, task.message)))));
 }
 
 function candidates(run) {

@@ -1,0 +1,119 @@
+"""From cases to a lesson: the fitted transform, the matrix, the weights, and what is to be said of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from capstan.errors import InvalidDataError
+from capstan.features.transform import FeatureTransform, build_transform
+from capstan.spec.families import Candidate
+from capstan.spec.features import Feature
+from capstan.training.cases import Cases
+from capstan.training.families import fits_of
+from capstan.training.lesson import Lesson
+from capstan.training.reweighing import reweigh
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MATRIX_SHARE = 0.15
+"""Of the memory of machine or container: a linear model took 2.6 times its matrix, and two are fitted at once."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What every candidate begins with."""
+
+    transform: FeatureTransform
+    """Fitted."""
+    lesson: Lesson
+    notes: Sequence[str]
+    """One line each: rows left out, constant features."""
+
+
+def prepare(
+    features: Sequence[Feature],
+    train: Cases,
+    *,
+    seed: int,
+    reweigh_by: Sequence[str] = (),
+    others: Sequence[Candidate] = (),
+) -> Prepared:
+    """Fit the transform on the cases and make their lesson, which ensembles of `others` can learn from too.
+
+    Raises InvalidDataError.
+    """
+    transform = build_transform(features)
+    complete = transform.complete_rows(train.table)
+    noted: list[str] = []
+    if not complete.all():
+        noted.append(
+            f"{len(complete) - complete.sum():,} of {len(complete):,} training rows are left out: a feature with "
+            "`impute: DropRow` has no value there"
+        )
+        train = train.chosen(complete)
+    table = train.table
+    weights = None
+    if reweigh_by:
+        reweighed = reweigh(table, reweigh_by, train.truth)
+        weights = reweighed.weights
+        noted += reweighed.notes
+    noted += _constant(table, features)
+    transform.fit(table)
+    _require_room(transform, table)
+    matrix = transform.transform(table)
+    if not np.isfinite(matrix).all():
+        raise InvalidDataError("features: the transform gave a value that is not finite")
+    lesson = Lesson(
+        matrix,
+        train.truth,
+        train.groups,
+        weights,
+        label=train.task.facts.label,
+        task=train.task,
+        categorical=transform.categorical_mask_,
+        seed=seed,
+        candidates=fits_of(others),
+    )
+    return Prepared(transform, lesson, tuple(noted))
+
+
+def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
+    """Features that have one value in all rows, or none."""
+    import pyarrow.compute as pc
+
+    still = []
+    for feature in features:
+        column = table[feature.column]
+        if column.null_count == len(column):
+            still.append(f"{feature.name} (no value at all)")
+        elif not column.null_count:
+            ends = pc.min_max(column).as_py()
+            if ends["min"] == ends["max"]:
+                still.append(f"{feature.name} (always {ends['min']})")
+    if not still:
+        return []
+    shown = ", ".join(still[:5]) + (f" and {len(still) - 5} more" if len(still) > 5 else "")
+    return [f"features that are the same in all {table.num_rows:,} training rows tell nothing: {shown}"]
+
+
+def _require_room(transform: FeatureTransform, table: pa.Table) -> None:
+    """A matrix of all rows and outputs must fit into memory; one-hot of many categories may not."""
+    from capstan.data.memory import machine_memory
+
+    outputs, machine = transform.n_features_out_, machine_memory()
+    needed, room = 8 * table.num_rows * outputs, int(MATRIX_SHARE * machine)
+    if needed <= room:
+        return
+    feature = transform.widest()
+    others = outputs - len(feature.names)
+    way_out = feature.narrower(table[feature.settings.column], room // (8 * table.num_rows) - others)
+    raise InvalidDataError(
+        f"features: {table.num_rows:,} rows x {outputs:,} columns are a matrix of {needed / 2**30:.1f} GiB, and "
+        f"{room / 2**30:.1f} GiB ({MATRIX_SHARE:.0%} of the memory) are there for it; "
+        f"{way_out or 'take fewer features, or a shorter training.window'}"
+    )

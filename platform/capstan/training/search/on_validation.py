@@ -1,0 +1,114 @@
+"""A search as a training makes it: trials learn from the training rows and are judged on the validation rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from capstan.errors import InvalidDataError
+from capstan.spec.families import Candidate
+from capstan.spec.features import Feature
+from capstan.tasks import Predictions
+from capstan.tasks.metric import Floats
+from capstan.training.cases import Cases
+from capstan.training.families import Values, fit_model
+from capstan.training.lesson import Lesson
+from capstan.training.preparing import prepare
+from capstan.training.search.searching import Progress, search
+from capstan.training.search.space import Budget, Searched, searched_of
+from capstan.training.search.trial import Found, TrialState
+
+Score = Callable[[Cases, Predictions], float]
+"""Labelled rows and what a model says of them -> a number; higher is better."""
+_MOST_REASONS = 3
+
+
+def search_candidate(
+    candidate: Candidate,
+    features: Sequence[Feature],
+    train: Cases,
+    validation: Cases,
+    *,
+    seed: int,
+    score: Score,
+    budget: Budget,
+    threads: int = 1,
+    reweigh_by: Sequence[str] = (),
+    others: Sequence[Candidate] = (),
+    journal: Path | None = None,
+    scored_by: str = "",
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Found:
+    """Find the settings of the candidate that `score` best on `validation`.
+
+    `journal`: where trials are kept for a process that goes on after this one was ended, as long as rows, candidates,
+    seed and `scored_by` (the name of what `score` computes) are the same; None: nowhere. Raises InvalidDataError if no
+    trial finished.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    searched = searched_of(candidate, others)
+    with threadpool_limits(threads):
+        prepared = prepare(features, train, seed=seed, reweigh_by=reweigh_by, others=others)
+        judged, task, lesson = prepared.transform.transform(validation.table), train.task, prepared.lesson
+
+        def attempt(one: Candidate, values: Values, share: float) -> float:
+            model = fit_model(one, values, spread(lesson, share))
+            return score(
+                validation, task.predictions(task.scores(model, judged, rows=None), task.learnt(model))
+            )
+
+        found = search(
+            searched,
+            attempt,
+            budget,
+            seed=seed,
+            journal=journal,
+            bound_to=_fingerprint(lesson, judged, validation, searched, budget, scored_by),
+            tell=tell,
+        )
+    if found.best is None:
+        failed = found.of_state(TrialState.FAILED)
+        reasons = list(dict.fromkeys(f"{trial.of}: {trial.why}" for trial in failed))
+        more = (
+            "" if len(reasons) <= _MOST_REASONS else f"\n  and {len(reasons) - _MOST_REASONS} other reasons"
+        )
+        listed = "".join(f"\n  {reason}" for reason in reasons[:_MOST_REASONS])
+        raise InvalidDataError(f"none of the {len(found.trials)} trials finished:{listed}{more}")
+    return found
+
+
+def spread(lesson: Lesson, share: float) -> Lesson:
+    """So large a share of the rows, evenly spread over all and so over time; of rankings whole groups."""
+    if share >= 1:
+        return lesson
+    step = max(1, round(1 / share))
+    if lesson.groups is not None:
+        return lesson.chosen(lesson.groups % step == 0)
+    return lesson.chosen(slice(None, None, step))
+
+
+def _fingerprint(
+    lesson: Lesson,
+    judged: Floats,
+    validation: Cases,
+    searched: Sequence[Searched],
+    budget: Budget,
+    scored_by: str,
+) -> str:
+    """Equal where trials of another process are worth the same."""
+    found = hashlib.blake2b(digest_size=16)
+    arrays = (lesson.matrix, lesson.truth, lesson.weights, lesson.groups, judged, validation.truth)
+    for array in arrays:
+        if array is not None:
+            plain = array.astype(str) if array.dtype == object else np.ascontiguousarray(array)
+            found.update(repr((plain.shape, plain.dtype.str)).encode())
+            found.update(plain.data if plain.size else b"")
+    for one in searched:
+        found.update(one.candidate.model_dump_json(by_alias=True).encode())
+        found.update(repr(one.space.dimensions).encode())
+    found.update(repr((lesson.seed, budget.halving, scored_by)).encode())
+    return found.hexdigest()
