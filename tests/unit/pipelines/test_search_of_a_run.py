@@ -178,3 +178,23 @@ def test_trials_are_judged_on_the_validation_rows_alone(trained: Trained, tmp_pa
 
 def test_states_of_trials_are_counted_by_name(trained: Trained) -> None:
     assert trained.read("best")["search"]["counts"].keys() == {state.name.lower() for state in TrialState}
+
+
+def test_another_run_of_the_same_rows_and_code_takes_over_what_was_tried(
+    trained: Trained, tmp_path: Path
+) -> None:
+    first = trained.read("best")["search"]["trials"]
+
+    def again(run: str, *, code: str) -> Any:
+        shutil.copytree(trained.folder / "job", tmp_path / run)
+        shutil.rmtree(tmp_path / run / "studies")
+        with (tmp_path / run / "factories" / "mymodels.py").open("a") as file:
+            file.write(code)
+        fit.run(str(tmp_path / run), "best", str(trained.folder / "cases"), str(tmp_path / f"{run}.json"))
+        return json.loads((tmp_path / f"{run}.json").read_text())["search"]["trials"]
+
+    shutil.copytree(trained.folder / "job", tmp_path / "first")
+    assert again("same", code="") == first, "with the seconds that they took then"
+    other = again("other", code="# changed\n")
+    assert [one["settings"] for one in other] == [one["settings"] for one in first]
+    assert [one["seconds"] for one in other] != [one["seconds"] for one in first]
