@@ -62,7 +62,8 @@ def _line(search: Mapping[str, Any], metric: MetricFacts) -> list[Any]:
 
 
 def _notes(name: str, search: Mapping[str, Any]) -> list[str]:
-    notes = [f"{name} was ended by {search['ended_by']}."]
+    best = next(one for one in search["trials"] if one["number"] == search["best"])
+    notes = [f"{name} took trial {_title(best)}; what ended it: {search['ended_by']}."]
     failed = [one for one in search["trials"] if one["state"] == "failed"]
     notes += [f"{name}, trial {_title(one)} failed: {one['why']}" for one in failed[:_MOST_FAILURES]]
     more = len(failed) - _MOST_FAILURES
