@@ -45,6 +45,8 @@ from capstan.monitoring.windows import (
     DriftWindow,
     Estimate,
     FeatureDrift,
+    OnlineDrift,
+    OnlineFeature,
     QualityWindow,
     SliceDrift,
     SlicesDrift,
@@ -75,6 +77,7 @@ def flights() -> MLSystem:
     document["spec"]["monitoring"]["drift"]["multivariate"] = "Classifier"
     document["spec"]["monitoring"]["estimate"] = {"alert": True}
     document["spec"]["monitoring"]["quality"]["concept"] = "PageHinkley"
+    document["spec"]["monitoring"]["drift"]["online"] = ["CramerVonMises", "FisherExact"]
     return parse(document, base_dir=Path())
 
 
@@ -112,6 +115,17 @@ def decided(breach: WindowOutcome, *outputs: FeatureDrift) -> Checkpoint:
             estimate=estimate,
         )
         checkpoint = checkpoint.with_drift(window, consecutive=2)
+    seen = OnlineDrift(
+        SINCE + 2 * WEEK,
+        breach,
+        SINCE + WEEK if bad else None,
+        features=(
+            OnlineFeature("dep_hour", "CramerVonMises", 2.3 if bad else 0.8, 1.6),
+            OnlineFeature("temp", "CramerVonMises", 0.9, 1.6),
+        ),
+        lots=112,
+    )
+    checkpoint = checkpoint.with_online(seen)
     quality = QualityWindow(
         0,
         SINCE,
@@ -248,13 +262,16 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
             "alertname": name, "system": "flight-delays", "version": "v3", "kind": "data",
             **HEEDED_BY.get(name, {"severity": "warning", "trigger": "drift"}),
         }  # fmt: skip
-        end = SINCE + (WEEK if name in ("QualityDropped", "ConceptDrifted") else 2 * WEEK)
+        early = ("QualityDropped", "ConceptDrifted", "OnlineDriftDetected")
+        end = SINCE + (WEEK if name in early else 2 * WEEK)
         assert alert["annotations"]["as_of"] == str(int(end.timestamp()))
     summaries = {name: alert["annotations"]["summary"] for name, alert in alerts.items()}
     assert summaries == {
         "DriftDetected": "drift in 2 windows of 7 days in a row; "
         "above threshold in the last: all features 0.350 dep_hour 0.213 (distance), "
         "given away by dep_hour 0.61 temp 0.25; by slice: carrier=UA: dep_hour 0.31",
+        "OnlineDriftDetected": "CramerVonMises and FisherExact find that requests moved away from the training data: "
+        "dep_hour 2.300 times what is usual",
         "PredictionDrifted": "distance of predictions from those at training: 0.330 in 2 windows of 7 days",
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
         "ConceptDrifted": "PageHinkley finds that losses rose: logLoss loss 0.550 a row in the last window with "

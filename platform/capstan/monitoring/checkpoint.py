@@ -16,13 +16,13 @@ import orjson
 from capstan.files import write_whole
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.watched_version import WatchedVersion
-from capstan.monitoring.windows import DriftWindow, QualityWindow
-from capstan.monitoring.windows_json import tell_drift, tell_quality, tell_truth
+from capstan.monitoring.windows import DriftWindow, OnlineDrift, QualityWindow
+from capstan.monitoring.windows_json import tell_drift, tell_online, tell_quality, tell_truth
 from capstan.ports.codec import from_json, to_json
 
 MOST_TOLD = 400
 """Decided windows that are kept for the page and the report, over all versions."""
-_OF_DRIFT = frozenset(question.alert.name for question in QUESTIONS.values() if question.kind == "Drift")
+_OF_DRIFT = frozenset(question.alert.name for question in QUESTIONS.values() if question.kind != "Quality")
 """Alerts that labels neither raise nor end: one that holds when they come began long after their window."""
 
 
@@ -58,11 +58,21 @@ class Checkpoint:
             "generation": generation,
             "version": watch.version,
             **tell_drift(window),
+            **({"online": tell_online(watch.online)} if watch.online is not None else {}),
             "quality": None,
             "alerts": list(watch.alerts(consecutive=consecutive)),
             "drift_alert": QUESTIONS["drift"].alert.name in watch.alerts(consecutive=consecutive),
         }
         return Checkpoint(generation, watch, _kept((*self.told, told), watch))
+
+    def with_online(self, found: OnlineDrift | None) -> Checkpoint:
+        """The checkpoint with more rows seen by online detectors; only a drift that begins or ends is a decision."""
+        assert self.watch is not None
+        before = self.watch.online
+        decided = (found.since if found is not None else None) != (
+            before.since if before is not None else None
+        )
+        return replace(self, generation=self.generation + decided, watch=self.watch.with_online(found))
 
     def with_quality(self, window: QualityWindow, *, consecutive: int) -> Checkpoint:
         """The checkpoint with one more quality window decided; it completes the drift window of the same time."""

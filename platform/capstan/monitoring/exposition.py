@@ -44,7 +44,11 @@ class Exposition(Collector):
         for alert in alerts():
             labels = {"alert": alert.name}
             yield Reading(DATA_ALERT, "1 while the alert holds", alert.name in held, labels)
-        for kind, last in (("drift", watch.last_drift), ("quality", watch.last_quality)):
+        for kind, last in (
+            ("drift", watch.last_drift),
+            ("quality", watch.last_quality),
+            ("rows", watch.online),
+        ):
             if last is not None:
                 yield Reading(
                     "capstan_window_end_timestamp_seconds",

@@ -32,6 +32,8 @@ from capstan.monitoring.drift.calibration import false_breach_probability, quali
 from capstan.monitoring.drift.column_values import Read, Values, values_of
 from capstan.monitoring.drift.earlier_window import Compared, EarlierRows, of_earlier, of_training
 from capstan.monitoring.drift.fitted_detectors import FittedDetector
+from capstan.monitoring.drift.online.reading_rows import watch_rows
+from capstan.monitoring.drift.online.watched_rows import RowsWatch
 from capstan.monitoring.drift.reference import FeatureReference, Reference, RowsReference
 from capstan.monitoring.drift.slices import SlicedWindow
 from capstan.monitoring.estimates.estimating import Estimates, Unlike
@@ -52,6 +54,7 @@ from capstan.monitoring.windows import (
     DriftWindow,
     FeatureDrift,
     Gap,
+    OnlineDrift,
     QualityWindow,
     ReferenceWindow,
     SlicesDrift,
@@ -59,6 +62,7 @@ from capstan.monitoring.windows import (
     compare,
     few_rows,
 )
+from capstan.recording.answered import ANSWERED, LAST_ATTEMPT, input_columns
 from capstan.recording.moments import microseconds
 from capstan.recording.outputs import INPUT_PREFIX, predictions_of
 from capstan.recording.reading import PayloadReader, day_starts
@@ -74,15 +78,6 @@ MOST_MOVED = 20_000
 """Values of a feature by which it is told what moved in a window that is too large to be kept."""
 LOTS = 20
 """Of a window without days enough: rows of one lot are drawn together."""
-
-_ANSWERED = """
-from stored_payloads
-where role <> 'shadow' and status = 200 and not nonfinite
-  and epoch_us(event_time) >= $start and epoch_us(event_time) < $end
-"""
-_LAST_ATTEMPT = """
-qualify row_number() over (partition by request_id, row order by attempt desc, version, boot, sequence) = 1
-"""
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,25 @@ class Measuring:
     """Losses of the test window; None: the version's training left none."""
     cause_reference: CauseReference | None = None
     """Judged rows of the test window; None: the version's training left none."""
+    online: RowsWatch | None = None
+    """Online detectors; None: the version carries none."""
     exact_rows: int = EXACT_ROWS
+
+    def follow_rows(self, before: OnlineDrift | None, since: datetime, until: datetime) -> OnlineDrift | None:
+        """What online detectors say of the next rows up to a moment, those of a usual window at most; None: the file
+        names none. The same as `before`: nothing new has come. Raises UnavailableError.
+        """
+        wanted = self.system.spec.monitoring.drift.online
+        if not wanted:
+            return None
+        if self.online is None or set(self.online.reference.detectors) != set(wanted):
+            lacking = (
+                f"the version carries no lots of its training for {' and '.join(wanted)}; train it again"
+            )
+            return OnlineDrift(since, gap=Gap("NoReference", lacking))
+        if before is None or (before.gap is not None and before.gap.reason == "NoReference"):
+            before = self.online.begin(since)
+        return watch_rows(self.online, before, until, self.reader, self.reference)
 
     def end_by_rows(self, start: datetime, latest: datetime, rows: int) -> datetime | None:
         """When a window that begins at `start` has so many rows; None: not before `latest`.
@@ -109,7 +122,7 @@ class Measuring:
         Rows of the same moment belong to one window, so that it may have a few more.
         """
         query = (
-            f"select epoch_us(min(event_time)) as moment {_ANSWERED} group by request_id, row order by moment"
+            f"select epoch_us(min(event_time)) as moment {ANSWERED} group by request_id, row order by moment"
         )
         last = self.reader.fetch(f"{query} limit 1 offset {rows - 1}", start=start, end=latest)["moment"]
         return _EPOCH + timedelta(microseconds=last[0].as_py() + 1) if len(last) else None
@@ -130,7 +143,7 @@ class Measuring:
         reference = before.reference
         unlike = Unlike(self.estimates.seen)
         gatherers = [self._gatherer(feature, rows, before) for feature in reference.features]
-        query = f"select {_chosen(columns)} {_ANSWERED} {_LAST_ATTEMPT}"
+        query = f"select {input_columns(columns)} {ANSWERED} {LAST_ATTEMPT}"
         together = [_Together(one, rows, self.exact_rows) for one in (reference.together,) if one is not None]
         sliced = self._sliced(reference, rows)
         for batch in self.reader.batches(query, start=start, end=end, inputs=columns):
@@ -181,7 +194,7 @@ class Measuring:
         if rows >= least:
             features = self.reference.features
             columns = sorted({feature.column for feature in features})
-            query = f"select {_chosen(columns)} {_ANSWERED} {_LAST_ATTEMPT}"
+            query = f"select {input_columns(columns)} {ANSWERED} {LAST_ATTEMPT}"
             for batch in self.reader.batches(query, start=window.start, end=window.end, inputs=columns):
                 gathered.add([batch.column(INPUT_PREFIX + one.column) for one in features], batch.num_rows)
         answers = self._answers(version, window.start, window.end, is_estimated=False).predictions
@@ -199,7 +212,7 @@ class Measuring:
         )
 
     def _rows(self, start: datetime, end: datetime) -> int:
-        query = f"select count(distinct {{'request': request_id, 'row': row}}) as n {_ANSWERED}"
+        query = f"select count(distinct {{'request': request_id, 'row': row}}) as n {ANSWERED}"
         return int(self.reader.fetch(query, start=start, end=end)["n"][0].as_py())
 
     def _sliced(self, reference: Reference, rows: int) -> SlicedWindow | None:
@@ -292,8 +305,8 @@ class Measuring:
             "place", pa.array(np.arange(table.num_rows))
         )
         columns = sorted({one.column for one in reference.kinds})
-        chosen = ", ".join('"' + INPUT_PREFIX + one.replace('"', '""') + '"' for one in columns)
-        answered = f"select * from (select * {_ANSWERED} {_LAST_ATTEMPT})"  # noqa: S608
+        chosen = input_columns(columns)
+        answered = f"select * from (select * {ANSWERED} {LAST_ATTEMPT})"  # noqa: S608
         query = f"select place, {chosen} from ({answered}) join explained_rows using (request_id, row)"  # noqa: S608
         tables = {"explained_rows": wanted}
         for batch in self.reader.batches(query, start=start, end=end, inputs=columns, tables=tables):
@@ -454,8 +467,8 @@ class Measuring:
         if not self.reference.outputs and not estimated:
             return _Answers(predictions_of(pa.array([], pa.struct([])), self._task), {})
         columns = sorted(self.estimates.needed) if estimated else []
-        chosen = ", ".join(["outputs", *([_chosen(columns)] if columns else [])])
-        answered = f"select {chosen} from (select * {_ANSWERED} {_LAST_ATTEMPT}) where version = $version"  # noqa: S608
+        chosen = ", ".join(["outputs", *([input_columns(columns)] if columns else [])])
+        answered = f"select {chosen} from (select * {ANSWERED} {LAST_ATTEMPT}) where version = $version"  # noqa: S608
         found = self.reader.fetch(answered, start=start, end=end, version=version, inputs=columns)
         inputs = {one: found[INPUT_PREFIX + one] for one in columns}
         return _Answers(predictions_of(found["outputs"], self._task), inputs)
@@ -618,10 +631,6 @@ class _Together:
             test=reference.detector.test,
             given_away=given_away,
         )
-
-
-def _chosen(columns: Sequence[str]) -> str:
-    return ", ".join('"' + INPUT_PREFIX + column.replace('"', '""') + '"' for column in columns)
 
 
 def _output(found: Predictions, feature: FeatureReference) -> pa.Array:

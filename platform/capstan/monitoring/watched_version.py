@@ -25,9 +25,18 @@ from capstan.monitoring.estimates.record import (
 from capstan.monitoring.questions import QUESTIONS, Kind, alerts
 from capstan.monitoring.questions.blind import BLIND, BLIND_WINDOWS
 from capstan.monitoring.questions.question import Answer
-from capstan.monitoring.windows import Concept, DriftWindow, Gap, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import (
+    Concept,
+    DriftWindow,
+    Gap,
+    OnlineDrift,
+    QualityWindow,
+    WindowOutcome,
+)
 
 T = TypeVar("T")
+Asked = DriftWindow | QualityWindow | OnlineDrift
+"""What questions are asked of."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,8 @@ class WatchedVersion:
     """Estimates whose truth has not come."""
     concept: Concept | None = None
     """What the last window with labels told of the losses; None: no window had any."""
+    online: OnlineDrift | None = None
+    """What online detectors say; None: the file names none."""
     ends: tuple[datetime, ...] = ()
     """Of windows by rows whose labels are awaited: where the last rows of each were is decided once."""
     checked: tuple[Checked, ...] = ()
@@ -89,7 +100,8 @@ class WatchedVersion:
 
     def with_drift(self, window: DriftWindow) -> WatchedVersion:
         """The watch after one more drift window."""
-        answers, unasked = answers_of("Drift", window), unasked_of("Drift", window)
+        answers = {**answers_of("Drift", window), **answers_of("Rows", self.online)}
+        unasked = unasked_of("Drift", window) | unasked_of("Rows", self.online)
         return replace(
             self,
             last_drift=window,
@@ -100,6 +112,17 @@ class WatchedVersion:
             if window.wanted_rows or self.is_judged_by_labels(window.start, window.end)
             else self.awaited,
             ends=self._ends_after(window),
+        )
+
+    def with_online(self, found: OnlineDrift | None) -> WatchedVersion:
+        """The watch after more rows; what they lack is counted by windows."""
+        runs = {**self.runs, **dict.fromkeys(answers_of("Rows", found), 0)}
+        unasked = unasked_of("Rows", found)
+        return replace(
+            self,
+            online=found,
+            runs=_without(runs_after(runs, answers_of("Rows", found)), unasked),
+            gaps=_without(self.gaps, unasked),
         )
 
     def with_quality(self, window: QualityWindow) -> WatchedVersion:
@@ -118,9 +141,14 @@ class WatchedVersion:
             checked=(*self.checked, *([checked] if checked is not None else []))[-MOST_KEPT:],
         )
 
-    def last(self, kind: Kind) -> DriftWindow | QualityWindow | None:
-        """The last window of the kind."""
-        return self.last_drift if kind == "Drift" else self.last_quality
+    def last(self, kind: Kind) -> Asked | None:
+        """The last window of the kind; of rows what they say now."""
+        of_kind: dict[Kind, Asked | None] = {
+            "Drift": self.last_drift,
+            "Quality": self.last_quality,
+            "Rows": self.online,
+        }
+        return of_kind[kind]
 
     def alerts(self, *, consecutive: int) -> tuple[str, ...]:
         """Names of the alerts that hold now, in a fixed order."""
@@ -201,7 +229,7 @@ class WatchedVersion:
         return gaps
 
 
-def answers_of(kind: Kind, window: DriftWindow | QualityWindow) -> dict[str, Answer]:
+def answers_of(kind: Kind, window: Asked | None) -> dict[str, Answer]:
     """The answers to all questions that are asked of windows of the kind, by question."""
     return {
         name: question.ask(window)
@@ -210,7 +238,7 @@ def answers_of(kind: Kind, window: DriftWindow | QualityWindow) -> dict[str, Ans
     }
 
 
-def unasked_of(kind: Kind, window: DriftWindow | QualityWindow) -> frozenset[str]:
+def unasked_of(kind: Kind, window: Asked | None) -> frozenset[str]:
     """The questions of the kind that this window is not asked, as the file no longer wants them."""
     return frozenset(
         name

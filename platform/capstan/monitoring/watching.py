@@ -15,6 +15,7 @@ from capstan.monitoring.causes.reference import load_cause_reference
 from capstan.monitoring.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from capstan.monitoring.concept.watched_losses import load_loss_reference
 from capstan.monitoring.drift.fitted_detectors import DetectorKind, load, load_reference
+from capstan.monitoring.drift.online.watched_rows import RowsWatch
 from capstan.monitoring.drift.reference import Reference
 from capstan.monitoring.estimates.estimator import load_estimator
 from capstan.monitoring.measuring import Measuring
@@ -95,6 +96,7 @@ class Watcher:
                 self._keep(self.checkpoint.watching(target.version, target.model_dir, target.since))
             while self._decide_drift(now - self._grace) or self._decide_quality(now - self._grace):
                 pass
+            self._follow_rows(now - self._grace)
             self._measure_online(now - self._grace)
             return Advance(self.checkpoint.generation, self._standing() != before, self.alerts)
 
@@ -106,9 +108,18 @@ class Watcher:
         if found is None:
             return False
         start, end = found
+        # A window tells what the rows before its end said, whenever it is decided.
+        self._follow_rows(end)
         window = self._measure(watch).drift(watch.decided_drift, watch.version, start, end)
         self._keep(self.checkpoint.with_drift(window, consecutive=self._consecutive))
         return True
+
+    def _follow_rows(self, until: datetime) -> None:
+        while (watch := self.checkpoint.watch) is not None:
+            found = self._measure(watch).follow_rows(watch.online, watch.since, until)
+            if found == watch.online:
+                return
+            self._keep(self.checkpoint.with_online(found))
 
     def _next_drift(self, watch: WatchedVersion, now: datetime) -> tuple[datetime, datetime] | None:
         """The window that is to be decided now; None: it has not closed. When somebody looks makes no difference."""
@@ -171,9 +182,15 @@ class Watcher:
                 load_estimator(model) if self._system.spec.monitoring.estimate.enabled else None,
                 load_loss_reference(model),
                 load_cause_reference(model),
+                self._rows_watch(reference),
             )
             self._measuring = (watch.model_dir, measuring)
         return self._measuring[1]
+
+    def _rows_watch(self, reference: Reference) -> RowsWatch | None:
+        if reference.online is None or not self._system.spec.monitoring.drift.online:
+            return None
+        return RowsWatch(reference.online, by_alibi=self._detectors == "AlibiDetect")
 
     def _test_metric(self, model: Path) -> QualityReference | None:
         try:

@@ -173,6 +173,65 @@ class Concept:
 
 
 @dataclass(frozen=True)
+class Lot:
+    """Neighbouring rows, as online detectors see them."""
+
+    end: int
+    """Number of the first cell of time after it."""
+    rows: int
+    totals: tuple[float, ...]
+    """Of each column."""
+    counts: tuple[int, ...]
+    """Of each column: rows with a value."""
+
+
+@dataclass(frozen=True)
+class OnlineFeature:
+    """One feature as an online detector sees it."""
+
+    feature: str
+    test: str
+    """The detector's word in the file."""
+    distance: float | None = None
+    """How unlike the training its last lots are, in units of what is usual; while a drift is told the farthest since
+    it was found. None: too few lots have come."""
+    threshold: float = 0.0
+    carried: float = 0.0
+    """What a column of yes and no carries to its next lot."""
+    kept: tuple[float, ...] = ()
+    """The last values that the detector saw, all that it needs to go on."""
+
+    @property
+    def is_above(self) -> bool:
+        return compare(self.distance, self.threshold) is WindowOutcome.BREACH
+
+
+@dataclass(frozen=True)
+class OnlineDrift:
+    """What online detectors say of the requests since a version serves, up to a moment."""
+
+    reached: datetime
+    """Event time up to which rows were looked at."""
+    outcome: WindowOutcome = WindowOutcome.NO_EVIDENCE
+    since: datetime | None = None
+    """End of the lot with which the drift was found; None: there is none now."""
+    gap: Gap | None = None
+    """Why there is no answer."""
+    features: tuple[OnlineFeature, ...] = ()
+    lots: int = 0
+    """Looked at since the version serves."""
+    quiet: int = 0
+    """Lots in a row after which no feature was above its threshold."""
+    begun: Lot | None = None
+    """Rows that wait for more; None: none do."""
+
+    @property
+    def end(self) -> datetime:
+        """The moment that it speaks of: that of the drift while there is one, whenever somebody looks."""
+        return self.reached if self.since is None else self.since
+
+
+@dataclass(frozen=True)
 class Cause:
     """One kind of rows, and what it explains of a rise of the mean loss."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from capstan.monitoring.causes.words import causes_in_words, moved_in_words
+from capstan.monitoring.causes.words import causes_in_words, moved_in_words, online_in_words
 from capstan.monitoring.watched_version import answers_of
 from capstan.monitoring.windows import (
     Causes,
@@ -14,6 +14,7 @@ from capstan.monitoring.windows import (
     Estimate,
     FeatureDrift,
     Gap,
+    OnlineDrift,
     QualityWindow,
     ReferenceWindow,
     SlicesDrift,
@@ -95,6 +96,27 @@ def tell_concept(concept: Concept) -> dict[str, Any]:
         "outcome": concept.outcome,
         "since": None if concept.since is None else concept.since.isoformat(),
         "gap": _gap(concept.gap),
+    }
+
+
+def tell_online(found: OnlineDrift) -> dict[str, Any]:
+    """What online detectors said by the end of a window, and the same in a sentence; without what they keep."""
+    return {
+        "reached": found.reached.isoformat(),
+        "lots": found.lots,
+        "outcome": found.outcome,
+        "since": None if found.since is None else found.since.isoformat(),
+        "gap": _gap(found.gap),
+        "features": {
+            one.feature: {
+                "test": one.test,
+                "distance": one.distance,
+                "threshold": one.threshold,
+                "breach": one.is_above,
+            }
+            for one in found.features
+        },
+        "sentences": [] if found.since is None else [online_in_words(found)],
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from capstan.spec.cluster import RecordVolume
 from capstan.spec.grammar import OWN_METRIC, OWN_NUMBER, Factory, OwnMetric, SpecModel
@@ -98,6 +99,10 @@ class DriftSlices(SpecModel):
     )
 
 
+_NEED_A_BACKEND = ("MMD", "LSDD")
+"""Online detectors of alibi-detect that do not run on numpy."""
+
+
 class Drift(SpecModel):
     """How much inputs and predictions may move away from the training data."""
 
@@ -161,11 +166,45 @@ class Drift(SpecModel):
     consecutive: Annotated[Whole, Field(ge=1, le=100)] = Field(
         2, description="Windows in a row that must drift before there is an alert.", examples=[2]
     )
+    online: tuple[Literal["CramerVonMises", "FisherExact"], ...] = Field(
+        (),
+        max_length=2,
+        description=(
+            "Detectors that look at requests as they come, beside the windows: `CramerVonMises` at numbers, "
+            "`FisherExact` at the share of a category's most frequent value. alibi-detect's CVMDriftOnline and "
+            "FETDriftOnline, or the same by SciPy. They take half of the windows' share of `falseAlarmsPerMonth`. "
+            "Without it drift is looked for in windows alone."
+        ),
+        examples=[["CramerVonMises", "FisherExact"]],
+    )
     slices: DriftSlices = Field(
         default_factory=DriftSlices,
         description="Drift in each slice of `evaluation.slices` that requests carry.",
         examples=[{"alert": True, "minRows": 200}],
     )
+
+    @field_validator("online", mode="before")
+    @classmethod
+    def _runs_without_a_backend(cls, written: object) -> object:
+        for word in written if isinstance(written, list | tuple) else ():
+            if word in _NEED_A_BACKEND:
+                raise PydanticCustomError(
+                    "online_detector",
+                    "{word} looks at all features together, and alibi-detect runs it on PyTorch or TensorFlow alone, "
+                    "which a monitor does not have; write online: [CramerVonMises, FisherExact], or "
+                    "multivariate: {word} to compare windows",
+                    {"word": word},
+                )
+        return written
+
+    @field_validator("online")
+    @classmethod
+    def _names_each_once(cls, named: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(named)) < len(named):
+            raise PydanticCustomError(
+                "online_detector", "{word} stands twice; write each detector once", {"word": named[0]}
+            )
+        return named
 
 
 if TYPE_CHECKING:

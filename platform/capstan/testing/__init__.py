@@ -11,6 +11,7 @@ from capstan.testing.detectors import check_detector
 from capstan.testing.families import check_family
 from capstan.testing.features import check_feature_kind
 from capstan.testing.metrics import check_metric
+from capstan.testing.online_detectors import check_online_detector
 from capstan.testing.questions import check_question
 from capstan.testing.sources import check_source
 from capstan.testing.steps import check_step
@@ -23,6 +24,7 @@ __all__ = [
     "check_family",
     "check_feature_kind",
     "check_metric",
+    "check_online_detector",
     "check_question",
     "check_source",
     "check_step",

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from capstan.monitoring.questions import WindowQuestion
 from capstan.monitoring.questions.texts import AlertText
-from capstan.monitoring.windows import DriftWindow, QualityWindow, WindowOutcome
+from capstan.monitoring.watched_version import Asked
+from capstan.monitoring.windows import DriftWindow, Gap, OnlineDrift, WindowOutcome
 from capstan.spec import MLSystem
 from capstan.testing.conformance import Suite
 
@@ -18,8 +19,8 @@ def check_question(
     question: WindowQuestion,
     system: MLSystem,
     *,
-    breach: DriftWindow | QualityWindow,
-    fine: DriftWindow | QualityWindow,
+    breach: Asked,
+    fine: Asked,
 ) -> None:
     """Ask about a window that is bad and one that is good; raises NotConformingError with all broken rules.
 
@@ -68,7 +69,9 @@ def check_question(
     suite.require()
 
 
-def _empty(window: DriftWindow | QualityWindow) -> DriftWindow | QualityWindow:
+def _empty(window: Asked) -> Asked:
+    if isinstance(window, OnlineDrift):
+        return OnlineDrift(window.reached, gap=Gap("TooFewRows", "3 of 8 lots have come"))
     if isinstance(window, DriftWindow):
         return DriftWindow(window.number, window.start, window.end, 3, False, min_rows=1000)
     return replace(

@@ -139,6 +139,8 @@ class Window:
     """None: the file names none, or there were too few rows."""
     reference: tuple[datetime, datetime] | None = None
     """Start and end of the requests that it was compared with; None: the training data."""
+    online_since: datetime | None = None
+    """When an online detector found a drift that went on at its end; None: none did."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,9 @@ def _window(told: Mapping[str, Any]) -> Window:
     if concept := as_mapping(quality.get("concept")):
         outcomes["concept"] = str(concept.get("outcome", UNKNOWN))
         gaps.append(str(as_mapping(concept.get("gap")).get("message", "")))
+    if online := as_mapping(told.get("online")):
+        outcomes["online"] = str(online.get("outcome", UNKNOWN))
+        gaps.append(str(as_mapping(online.get("gap")).get("message", "")))
     start = told.get("start")
     return Window(
         start=datetime.fromisoformat(str(start)) if start else None,
@@ -217,6 +222,7 @@ def _window(told: Mapping[str, Any]) -> Window:
         reference=(datetime.fromisoformat(earlier["start"]), datetime.fromisoformat(earlier["end"]))
         if (earlier := as_mapping(told.get("reference")))
         else None,
+        online_since=datetime.fromisoformat(str(since)) if (since := online.get("since")) else None,
     )
 
 

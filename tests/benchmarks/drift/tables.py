@@ -1,4 +1,4 @@
-"""All tables of the page of drift by one command: injected drifts, real flights, and losses.
+"""All tables of the page of drift by one command: injected drifts, real flights, losses, and rows as they come.
 
 They take many minutes of processor time; the same seeds give the same shares.
 """
@@ -17,6 +17,7 @@ TABLES = (
     ("injected.py",),
     ("flights.py", "--worlds", "2", "--only", FLIGHTS),
     ("losses.py",),
+    ("online.py",),
 )
 
 

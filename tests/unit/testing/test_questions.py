@@ -24,6 +24,8 @@ from capstan.monitoring.windows import (
     DriftWindow,
     Estimate,
     FeatureDrift,
+    OnlineDrift,
+    OnlineFeature,
     QualityWindow,
     WindowOutcome,
     compare,
@@ -56,10 +58,17 @@ def quality_window(*, bad: bool) -> QualityWindow:
     )  # fmt: skip
 
 
+def online_drift(*, bad: bool) -> OnlineDrift:
+    feature = OnlineFeature("temp", "CramerVonMises", 2.1 if bad else 0.9, 1.6)
+    outcome, since = (WindowOutcome.BREACH, SINCE) if bad else (WindowOutcome.FINE, None)
+    return OnlineDrift(SINCE + WEEK, outcome, since, features=(feature,), lots=56)
+
+
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_question_keeps_its_suite(name: str) -> None:
     question = QUESTIONS[name]
-    window: Any = drift_window if question.kind == "Drift" else quality_window
+    windows: dict[str, Any] = {"Drift": drift_window, "Quality": quality_window, "Rows": online_drift}
+    window = windows[question.kind]
     check_question(question, SYSTEM, breach=window(bad=True), fine=window(bad=False))
 
 

@@ -187,6 +187,8 @@ def _bar(measured: Any) -> str:
 
 def _window(window: Window) -> tuple[str, ...]:
     verdicts = [f"{question} {_verdict(question, outcome)}" for question, outcome in window.outcomes.items()]
+    if window.online_since is not None:
+        verdicts.append(f"online since {window.online_since:%Y-%m-%d %H:%M}")
     if window.quality is not None:
         verdicts.append(f"{window.metric} {window.quality:.3f}")
     verdicts += [str(window.estimate)] if window.estimate is not None else []

@@ -116,6 +116,8 @@ def _of_window(window: Mapping[str, Any], alert: str) -> Why | None:
     if question.kind == "Quality":
         causes = as_mapping(as_mapping(window.get("quality")).get("causes"))
         sentences, bars = _texts(causes.get("sentences")), tuple(_of_causes(causes))
+    elif question.kind == "Rows":
+        sentences, bars = _texts(as_mapping(window.get("online")).get("sentences")), ()
     else:
         # Before labels come all that can be told of an estimate is what moved among the inputs.
         part = "drift" if question.name == "estimate" else question.name

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capstan.monitoring.windows import Cause, Causes, DriftWindow, FeatureDrift, Move, WindowOutcome
+from capstan.monitoring.windows import (
+    Cause,
+    Causes,
+    DriftWindow,
+    FeatureDrift,
+    Move,
+    OnlineDrift,
+    WindowOutcome,
+)
 
 _NAMED = 3
 
@@ -106,6 +114,21 @@ def causes_in_words(found: Causes) -> tuple[str, ...]:
             f"on average, {_percent(share)} of the rise{interval}."
         )
     return tuple(told)
+
+
+def online_in_words(found: OnlineDrift) -> str:
+    """Since when requests have moved, and which features by how much."""
+    above = sorted(
+        (one for one in found.features if one.is_above and one.distance is not None),
+        key=lambda one: (-(one.distance or 0.0), one.feature),
+    )
+    told = ", ".join(f"{one.feature} ({one.test} {one.distance:.2f})" for one in above[:_NAMED])
+    more = f" and {len(above) - _NAMED} more" if len(above) > _NAMED else ""
+    level = found.features[0].threshold if found.features else 0.0
+    return (
+        f"Requests since {found.since:%Y-%m-%d %H:%M} UTC moved away from the training data: {told}{more}; "
+        f"{level:.2f} is the threshold, 1 is usual."
+    )
 
 
 def _cause(cause: Cause, rise: float) -> str:

@@ -270,6 +270,17 @@ DRIFT = Row(
             bounds=(1,),
         ),
         Panel(
+            "Drift as rows come",
+            "What online detectors say of the last requests in parts of the threshold; with monitoring.drift.online.",
+            (
+                Query(
+                    f"topk(10, {_in_parts('capstan_online_drift', 'capstan_online_drift_threshold', 'feature')})",
+                    "{{version}} {{feature}}",
+                ),
+            ),
+            bounds=(1,),
+        ),
+        Panel(
             "Drift of predictions",
             "The same of what the model answers.",
             (

@@ -75,6 +75,12 @@ def quality_budget(monitoring: Monitoring) -> float:
     return QUALITY_SHARE * monitoring.drift.false_alarms_per_month / ways
 
 
+def inputs_budget(monitoring: Monitoring) -> float:
+    """False alarms a month of windows of inputs and predictions; online detectors take their half."""
+    ways = 2 if monitoring.drift.online else 1
+    return (1 - QUALITY_SHARE) * monitoring.drift.false_alarms_per_month / ways
+
+
 def threshold(
     distances: Sequence[float], probability: float, *, independent_blocks: int, columns: int = 1
 ) -> Threshold:

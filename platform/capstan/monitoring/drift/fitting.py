@@ -14,10 +14,10 @@ from capstan.errors import InvalidDataError
 from capstan.features.columns import numbers, texts, type_of
 from capstan.features.values import ColumnType
 from capstan.monitoring.drift.calibration import (
-    QUALITY_SHARE,
     Share,
     Threshold,
     false_breach_probability,
+    inputs_budget,
     leave_out,
     threshold,
 )
@@ -25,6 +25,7 @@ from capstan.monitoring.drift.distances import category_noise
 from capstan.monitoring.drift.fitting_slices import LARGEST_SHARE, fit_slices
 from capstan.monitoring.drift.joint_rows import Encoding, Place
 from capstan.monitoring.drift.kinds import Detector, chosen, chosen_of_rows
+from capstan.monitoring.drift.online.calibrating import fit_online
 from capstan.monitoring.drift.reference import FeatureReference, Reference, RowsReference
 from capstan.monitoring.drift.stretches import (
     STEPS,
@@ -81,7 +82,7 @@ def fit(
     together = chosen_of_rows(drift)
     watched = len(spec.features) + len(outputs) + (together is not None) + drift.slices.alert
     probability = false_breach_probability(
-        (1 - QUALITY_SHARE) * drift.false_alarms_per_month,
+        inputs_budget(spec.monitoring),
         usual,
         watched,
         drift.consecutive,
@@ -108,6 +109,8 @@ def fit(
         None if together is None else _fit_rows(inputs, together, strides, share),
         fit_slices(inputs, [detectors[one.kind] for one in inputs], system, strides, share),
         lag,
+        # The seed is fixed: the same training rows give the same reference.
+        fit_online(inputs, in_order, system, rng=np.random.default_rng(0)),
     )
 
 

@@ -27,6 +27,7 @@ from capstan.monitoring.drift.calibration import Threshold, for_size
 from capstan.monitoring.drift.distances import category_noise
 from capstan.monitoring.drift.joint_rows import Encoding
 from capstan.monitoring.drift.kinds import Detector, made_again
+from capstan.monitoring.drift.online.reference import OnlineReference
 from capstan.monitoring.drift.slices import SlicesReference
 from capstan.recording.payloads import Kind
 
@@ -145,6 +146,8 @@ class Reference:
     """None: the file named no slices when the version was trained."""
     lag: timedelta | None = None
     """Time between the two windows that thresholds were found for; None: they are for windows beside these samples."""
+    online: OnlineReference | None = None
+    """Lots of neighbouring rows; None: the file named no online detector when the version was trained."""
 
     def save(self, folder: Path) -> None:
         """Write the folder; the same reference gives the same bytes. Raises DiskFullError."""
@@ -189,6 +192,8 @@ class Reference:
             with (folder / SLICES).open("wb") as file:
                 np.save(file, self.slices.numbers.astype(np.int32), allow_pickle=False)
             document["slices"] = self.slices.facts()
+        if self.online is not None:
+            self.online.save(folder)
         write_whole(
             folder / "thresholds.json", orjson.dumps(document, option=orjson.OPT_INDENT_2), mode=0o644
         )
@@ -214,10 +219,11 @@ def load_reference(folder: Path) -> Reference:
         together = _together(folder, document["together"]) if "together" in document else None
         slices = _slices(folder, document["slices"]) if "slices" in document else None
         lag = timedelta(seconds=document["lag_seconds"]) if "lag_seconds" in document else None
+        online = OnlineReference.load(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidDataError(f"{path}: cannot be read: {error}; train the model again") from error
     first = len(features) - outputs
-    return Reference(tuple(features[:first]), tuple(features[first:]), together, slices, lag)
+    return Reference(tuple(features[:first]), tuple(features[first:]), together, slices, lag, online)
 
 
 def _together(folder: Path, words: dict[str, Any]) -> RowsReference:

@@ -9,6 +9,7 @@ from capstan.monitoring.questions.concept import ConceptDrift
 from capstan.monitoring.questions.drift import DriftQuestion
 from capstan.monitoring.questions.estimate import EstimatedDrop
 from capstan.monitoring.questions.missing import MissingQuestion
+from capstan.monitoring.questions.online import OnlineDriftQuestion
 from capstan.monitoring.questions.predictions import PredictionsQuestion
 from capstan.monitoring.questions.quality import QualityDrop
 from capstan.monitoring.questions.question import AlertFacts, Kind, WindowQuestion
@@ -17,6 +18,7 @@ __all__ = ["QUESTIONS", "AlertFacts", "Kind", "WindowQuestion", "alerts"]
 
 _MEMBERS: tuple[WindowQuestion, ...] = (
     DriftQuestion(),
+    OnlineDriftQuestion(),
     PredictionsQuestion(),
     MissingQuestion(),
     EstimatedDrop(),

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     # The operator writes the rules of questions, and its image has no DuckDB.
     from capstan.recording.reading import PayloadReader
 
-Kind = Literal["Drift", "Quality"]
-"""Which window is asked: `Drift` closes with its time, `Quality` once its labels are in."""
+Kind = Literal["Drift", "Quality", "Rows"]
+"""What is asked: a window of `Drift` closes with its time, one of `Quality` once its labels are in; `Rows` are those
+that online detectors saw so far."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class WindowQuestion(ABC):
 
     @abstractmethod
     def ask(self, window: Any) -> Answer:
-        """The answer to a DriftWindow or QualityWindow, by what was measured; the same window, the same answer."""
+        """The answer to a DriftWindow, QualityWindow or OnlineDrift, by what was measured; always the same."""
 
     @abstractmethod
     def summary(self, text: AlertText) -> str:
