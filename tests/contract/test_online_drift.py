@@ -12,6 +12,7 @@ import pytest
 from contract.test_monitor import SINCE, WEEK, Watched, as_decided, week
 
 from capstan.domain.versions import VersionName
+from capstan.monitoring.drift.online import calibrating
 from capstan.monitoring.drift.online.alibi import AlibiCramerVonMises, AlibiFisherExact
 from capstan.monitoring.drift.online.detectors import OwnCramerVonMises, OwnFisherExact
 from capstan.monitoring.held_alerts import held_alerts
@@ -22,6 +23,11 @@ from capstan.testing import check_online_detector
 pytestmark = pytest.mark.real
 DAY = timedelta(days=1)
 BOTH = ["CramerVonMises", "FisherExact"]
+
+
+@pytest.fixture(autouse=True)
+def quick_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrating, "STREAMS", 20)
 
 
 def flags(reference: Any, sizes: Sequence[int]) -> AlibiFisherExact:
