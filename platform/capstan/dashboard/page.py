@@ -529,7 +529,10 @@ class WindowShown:
     concept: ConceptShown | None = None
     """None: the file names no detector, or labels may still come."""
     slices: Sequence[str] = ()
-    """Slices that moved, such as `carrier=UA: dep_hour 0.31`, farthest first, and how many more did."""
+    """Slices that moved, such as `carrier=UA: dep_hour 0.31`, farthest first, how many more did, and how many were not
+    judged."""
+    doubt: str = ""
+    """Why its thresholds may be too strict or too loose; empty: they are those of the file."""
 
 
 @dataclass(frozen=True)

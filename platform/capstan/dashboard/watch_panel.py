@@ -85,6 +85,7 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
         gap="; ".join(gaps),
         quality_gap=str(quality.get("message", "")),
         quality_notes=[str(note) for note in quality.get("notes", ())],
+        doubt=str(window.get("doubt", "")),
         slices=_slices(as_mapping(window.get("slices"))),
         estimate=_estimate(as_mapping(window.get("estimate"))),
         concept=_concept(as_mapping(quality.get("concept"))),
@@ -122,7 +123,7 @@ def _concept(told: Mapping[str, Any]) -> ConceptShown | None:
 
 
 def _slices(found: Mapping[str, Any]) -> list[str]:
-    """Those that moved; what another release's monitor tells otherwise is left out."""
+    """Those that moved, and how many were not judged; what another release's monitor tells otherwise is left out."""
     farthest = found.get("farthest")
     above = [
         one for one in map(as_mapping, farthest if isinstance(farthest, list) else ()) if one.get("breach")
@@ -133,7 +134,9 @@ def _slices(found: Mapping[str, Any]) -> list[str]:
         if (distance := as_number(one.get("distance"))) is not None
     ]
     more = int(as_number(found.get("moved")) or 0) - len(told)
-    return [*told, f"{more} more"] if more > 0 else told
+    few, compared = (int(as_number(found.get(name)) or 0) for name in ("too_few", "compared"))
+    unjudged = [f"{few} of {few + compared} not judged"] if few else []
+    return [*told, *([f"{more} more"] if more > 0 else []), *unjudged]
 
 
 def _output_name(name: str, outputs: int) -> str:

@@ -28,6 +28,7 @@ from capstan.monitoring.causes.moving import moves_of
 from capstan.monitoring.causes.reference import MOST_ROWS, CauseReference, evenly
 from capstan.monitoring.concept.losses import losses_in_order
 from capstan.monitoring.concept.watched_losses import LossReference, watch_losses
+from capstan.monitoring.drift.calibrated_for import found_for_others
 from capstan.monitoring.drift.calibration import false_breach_probability, quality_budget
 from capstan.monitoring.drift.column_values import Read, Values, values_of
 from capstan.monitoring.drift.earlier_window import Compared, EarlierRows, of_earlier, of_training
@@ -167,6 +168,7 @@ class Measuring:
             together=tuple(all_of_them.result(watched.drift.min_effect) for all_of_them in together),
             slices=self._slices(sliced, before),
             reference=before.window,
+            doubt=found_for_others(self.reference.calibrated_for, watched),
             no_reference=before.gap,
             no_output_reference=before.output_gap,
             min_rows=watched.window.min_rows,

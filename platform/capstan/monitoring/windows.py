@@ -322,6 +322,8 @@ class DriftWindow:
     """Rows that it needed."""
     wanted_rows: int = 0
     """Rows with which it was to end; 0: it ended by time alone."""
+    doubt: str = ""
+    """Why its thresholds may be too strict or too loose; empty: they are those of the file."""
 
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What questions measured by themselves, by the question's name; finite."""

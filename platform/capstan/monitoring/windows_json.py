@@ -31,6 +31,7 @@ def tell_drift(window: DriftWindow) -> dict[str, Any]:
         "rows": window.rows,
         "has_enough_rows": window.has_enough_rows,
         **({"wanted_rows": window.wanted_rows} if window.wanted_rows else {}),
+        **({"doubt": window.doubt} if window.doubt else {}),
         "answers": {
             name: {
                 "outcome": answer.outcome,

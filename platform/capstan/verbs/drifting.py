@@ -109,6 +109,15 @@ class Slices:
     notes: tuple[str, ...]
     """Which slices are not compared, and why."""
 
+    @property
+    def in_short(self) -> str:
+        """What a line about the window must not leave out; empty: all were compared, and none moved."""
+        known = self.compared + self.too_few
+        told = [f"{self.moved:,} above by slice"] if self.moved else []
+        if self.too_few or (self.notes and not known):
+            told.append(f"{self.too_few:,} of {known:,} slices not judged" if known else "no slice judged")
+        return ", ".join(told)
+
     def __str__(self) -> str:
         told = [f"{self.compared:,} slices compared"] if self.compared else []
         if self.too_few:
@@ -139,6 +148,8 @@ class Window:
     """None: the file names none, or there were too few rows."""
     reference: tuple[datetime, datetime] | None = None
     """Start and end of the requests that it was compared with; None: the training data."""
+    doubt: str = ""
+    """Why its thresholds may be too strict or too loose; empty: they are those of the file."""
     online_since: datetime | None = None
     """When an online detector found a drift that went on at its end; None: none did."""
 
@@ -222,6 +233,7 @@ def _window(told: Mapping[str, Any]) -> Window:
         reference=(datetime.fromisoformat(earlier["start"]), datetime.fromisoformat(earlier["end"]))
         if (earlier := as_mapping(told.get("reference")))
         else None,
+        doubt=str(told.get("doubt", "")),
         online_since=datetime.fromisoformat(str(since)) if (since := online.get("since")) else None,
     )
 

@@ -22,6 +22,7 @@ from capstan.monitoring.checkpoint import Checkpoint, save_checkpoint
 from capstan.monitoring.windows import (
     DriftWindow,
     FeatureDrift,
+    OnlineDrift,
     QualityWindow,
     ReferenceWindow,
     SliceDrift,
@@ -103,8 +104,24 @@ def test_slices_that_moved_are_told_and_what_is_not_compared(serving) -> None:
         "in the newest window: 9 slices compared; 2 had fewer than 100 rows; tailnum: requests do not carry it"
         in output
     )
+    # The line of the window must not say "fine" and nothing else.
+    assert "drift fine" in output
+    assert "1 above by slice, 2 of 11 slices not judged" in output
     (told,) = json.loads(serving.run("drift", "--json").stdout)["windows"]
     assert told["slices"]["farthest"][0]["slice"] == "carrier=UA"
+
+
+def test_old_thresholds_are_named_beside_the_windows_that_they_judged(serving) -> None:
+    doubt = "thresholds were found for monitoring.window.every none and not 1d"
+    window = DriftWindow(0, START, START + WEEK, 1200, True, (feature("temp", 0.01),), doubt=doubt)
+    seen = OnlineDrift(START + WEEK, WindowOutcome.BREACH, START + WEEK / 2, lots=40)
+    checkpoint = (
+        Checkpoint().watching("v1", "model", START).with_online(seen).with_drift(window, consecutive=1)
+    )
+    save_checkpoint(serving.state.monitor(SystemName(SYSTEM)) / "state.json", checkpoint)
+    output = serving.run("drift").output
+    assert f"beware: {doubt}" in output
+    assert f"online above, online since {START + WEEK / 2:%Y-%m-%d %H:%M}" in output
 
 
 def test_the_requests_that_a_window_was_compared_with_are_told(serving) -> None:

@@ -46,3 +46,19 @@ def test_slices_of_no_list_are_none() -> None:
     read = slices_of(window("many", moved="x"))
     assert read is not None
     assert read.farthest == ()
+
+
+def test_slices_that_could_not_be_judged_are_counted() -> None:
+    told = window([WHOLE], moved=1)
+    told["slices"] = {"farthest": [WHOLE], "moved": 1, "compared": 17, "too_few": 3}
+    told["doubt"] = "thresholds were found for another window"
+    panel = watch_shown([told], metric="rocAuc", every=None, features=["dep_hour"], online=())
+    assert panel.windows[0].slices == ["carrier=UA: dep_hour 0.31", "3 of 20 not judged"]
+    assert panel.windows[0].doubt == "thresholds were found for another window"
+    read = slices_of(told)
+    assert read is not None
+    assert read.in_short == "1 above by slice, 3 of 20 slices not judged"
+    told["slices"] = {"farthest": [], "gap": {"reason": "NoReference", "message": "train it again"}}
+    read = slices_of(told)
+    assert read is not None
+    assert read.in_short == "no slice judged"

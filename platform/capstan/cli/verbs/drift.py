@@ -122,6 +122,9 @@ def _print(name: str, found: Drift, chosen: Sequence[Drifted]) -> None:
         [("window", "version", "rows", "verdicts"), *map(_window, found.windows[-_MOST_WINDOWS:])]
     ):
         typer.echo(line)
+    if newest.doubt:
+        typer.echo("")
+        typer.echo(f"beware: {newest.doubt}")
     if told := _estimates_in_words(found.windows):
         typer.echo("")
         typer.echo(told)
@@ -187,6 +190,8 @@ def _bar(measured: Any) -> str:
 
 def _window(window: Window) -> tuple[str, ...]:
     verdicts = [f"{question} {_verdict(question, outcome)}" for question, outcome in window.outcomes.items()]
+    if window.slices is not None and window.slices.in_short:
+        verdicts.append(window.slices.in_short)
     if window.online_since is not None:
         verdicts.append(f"online since {window.online_since:%Y-%m-%d %H:%M}")
     if window.quality is not None:

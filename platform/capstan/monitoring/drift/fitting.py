@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from capstan.errors import InvalidDataError
 from capstan.features.columns import numbers, texts, type_of
 from capstan.features.values import ColumnType
+from capstan.monitoring.drift.calibrated_for import thresholds_are_for
 from capstan.monitoring.drift.calibration import (
     Share,
     Threshold,
@@ -111,6 +112,7 @@ def fit(
         lag,
         # The seed is fixed: the same training rows give the same reference.
         fit_online(inputs, in_order, system, rng=np.random.default_rng(0)),
+        thresholds_are_for(spec.monitoring),
     )
 
 

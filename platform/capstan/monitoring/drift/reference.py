@@ -7,8 +7,8 @@ alibi-detect, which costs seconds and 300 MB.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -148,6 +148,8 @@ class Reference:
     """Time between the two windows that thresholds were found for; None: they are for windows beside these samples."""
     online: OnlineReference | None = None
     """Lots of neighbouring rows; None: the file named no online detector when the version was trained."""
+    calibrated_for: Mapping[str, str] = field(default_factory=dict)
+    """Fields of the file that thresholds were found for; empty: an earlier release did not tell."""
 
     def save(self, folder: Path) -> None:
         """Write the folder; the same reference gives the same bytes. Raises DiskFullError."""
@@ -176,7 +178,12 @@ class Reference:
                     "folder": part.name,
                 }
             )
-        document = {"format": FORMAT, "features": described, "outputs": len(self.outputs)}
+        document: dict[str, Any] = {
+            "format": FORMAT,
+            "features": described,
+            "outputs": len(self.outputs),
+            "calibrated_for": dict(self.calibrated_for),
+        }
         if self.together is not None:
             with (folder / ROWS).open("wb") as file:
                 np.save(file, self.together.sample, allow_pickle=False)
@@ -220,10 +227,13 @@ def load_reference(folder: Path) -> Reference:
         slices = _slices(folder, document["slices"]) if "slices" in document else None
         lag = timedelta(seconds=document["lag_seconds"]) if "lag_seconds" in document else None
         online = OnlineReference.load(folder)
+        calibrated_for = {str(name): str(value) for name, value in document.get("calibrated_for", {}).items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidDataError(f"{path}: cannot be read: {error}; train the model again") from error
     first = len(features) - outputs
-    return Reference(tuple(features[:first]), tuple(features[first:]), together, slices, lag, online)
+    return Reference(
+        tuple(features[:first]), tuple(features[first:]), together, slices, lag, online, calibrated_for
+    )
 
 
 def _together(folder: Path, words: dict[str, Any]) -> RowsReference:

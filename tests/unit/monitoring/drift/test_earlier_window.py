@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from capstan.errors import InvalidSpecError
 from capstan.monitoring.drift import fitted_detectors
+from capstan.monitoring.drift.calibrated_for import found_for_others
 from capstan.monitoring.questions.texts import AlertText
 from capstan.spec import MLSystem, parse
 
@@ -151,3 +152,22 @@ def test_the_alert_says_what_windows_are_compared_with() -> None:
 def test_wrong_use_is_refused(words: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpecError, match=message):
         system_with(**words)
+
+
+def test_thresholds_of_another_window_are_told_until_the_next_training(
+    history: pd.DataFrame, tmp_path: Path
+) -> None:
+    fitted_detectors.fit(history, system_with()).save(tmp_path)
+    known = fitted_detectors.load_reference(tmp_path).calibrated_for
+    assert found_for_others(known, system_with().spec.monitoring) == ""
+    assert found_for_others({}, system_with(every="1d").spec.monitoring) == ""
+    assert found_for_others(known, system_with(every="1d").spec.monitoring) == (
+        "thresholds were found for monitoring.window.every none and not 1d, so false alarms may be more or fewer than "
+        "the file allows; `capstan retrain` finds them again"
+    )
+    said = found_for_others(known, system_with(consecutive=3, falseAlarmsPerMonth=1).spec.monitoring)
+    assert (
+        "monitoring.drift.falseAlarmsPerMonth 0.1 and not 1, monitoring.drift.consecutive 2 and not 3" in said
+    )
+    by_slice = found_for_others({**known, "drift.slices.alert": "true"}, system_with().spec.monitoring)
+    assert "monitoring.drift.slices.alert true and not false" in by_slice

@@ -81,7 +81,7 @@ function summary(page) {
     return `newest window, to ${told.date(last.end)}: not judged, ${last.gap}. ${others}; nothing is known about drift in ${judged ? "the others" : "any"}.`;
   }
   const over = last.cells.filter((cell) => cell.is_breach).length;
-  return `newest window, to ${told.date(last.end)}: ${over} of ${many(last.cells.length, "feature")} above ${last.cells.length === 1 ? "its" : "their"} threshold${inSlices(last)}`;
+  return `newest window, to ${told.date(last.end)}: ${over} of ${many(last.cells.length, "feature")} above ${last.cells.length === 1 ? "its" : "their"} threshold${inSlices(last)}${last.doubt ? `; beware: ${last.doubt}` : ""}`;
 }
 
 function describe(w, cell, told) {
