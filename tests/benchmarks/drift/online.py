@@ -32,7 +32,7 @@ from capstan.spec import MLSystem, parse  # noqa: E402
 
 PAGE = ROOT / "platform" / "docs" / "drift.md"
 BEGIN, END = "<!-- online: begin -->", "<!-- online: end -->"
-WORLDS, PER_DAY = 10, 144
+WORLDS, PER_DAY = 6, 144
 TRAINED, QUIET, BEFORE, DRIFTED = 182, 182, 14, 84
 """Days of the training, without drift, before a drift, and in which it may be found."""
 SINCE, DAY, WEEK = datetime(2012, 1, 2, tzinfo=UTC), timedelta(days=1), 7
