@@ -122,11 +122,26 @@ class Measuring:
 
         Rows of the same moment belong to one window, so that it may have a few more.
         """
+        # Each look asks this, mostly of a window that is not full: numbers are read before names are compared.
+        counted = self.reader.fetch(f"select count(*) as n {ANSWERED}", start=start, end=latest)
+        if counted["n"][0].as_py() < rows:
+            return None
         query = (
-            f"select epoch_us(min(event_time)) as moment {ANSWERED} group by request_id, row order by moment"
+            f"select epoch_us(event_time) as moment {ANSWERED} order by moment limit 1 offset {2 * rows - 1}"
         )
-        last = self.reader.fetch(f"{query} limit 1 offset {rows - 1}", start=start, end=latest)["moment"]
-        return _EPOCH + timedelta(microseconds=last[0].as_py() + 1) if len(last) else None
+        near = self._moment_after(query, start, latest)
+        distinct = (
+            f"select epoch_us(min(event_time)) as moment {ANSWERED} group by request_id, row order by moment "
+            f"limit 1 offset {rows - 1}"
+        )
+        if near is not None and (found := self._moment_after(distinct, start, near)) is not None:
+            return found
+        return self._moment_after(distinct, start, latest)
+
+    def _moment_after(self, query: str, start: datetime, end: datetime) -> datetime | None:
+        """After the moment that a query answers; None: it has no answer."""
+        found = self.reader.fetch(query, start=start, end=end)["moment"]
+        return _EPOCH + timedelta(microseconds=found[0].as_py() + 1) if len(found) else None
 
     def drift(self, number: int, version: str, start: datetime, end: datetime) -> DriftWindow:
         """The drift window; raises UnavailableError if the payloads cannot be read."""
