@@ -255,8 +255,8 @@ def table_of(found: Mapping[str, Found], worlds: int) -> Table:
         f"its share of yes by {100 * WANDER / 4:g} points. {TRAINED} days of training, {QUIET} without drift. The "
         f"budget of windows alone is {BUDGET / 2:g} false alarms a month, that of `online` {BUDGET / 4:g}. Of a drift: "
         "days until the alert (median), and the share of worlds in which there was one within "
-        f"{DRIFTED} days if it was not "
-        f"all; an alert that held before the drift is none. `online` counts {rate / 1e6:.1f} million rows of {LARGE_FEATURES} numbers a CPU second into lots, in "
+        f"{DRIFTED} days if it was not all; an alert that held before the drift is none. "
+        f"`online` counts {rate / 1e6:.1f} million rows of {LARGE_FEATURES} numbers a CPU second into lots, in "
         f"{memory:.1f} MiB beside the batch; DuckDB's reading of them comes on top, as for windows."
     )
     return Table("", ("days until the alert", *found), tuple(rows), note)
