@@ -19,7 +19,8 @@ from capstan.content_encoding import (
 )
 from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError, UnfitValueError, shown
-from capstan.serving import metrics, open_inference
+from capstan.serving import explaining, metrics, open_inference
+from capstan.serving.explaining import BusyError, Explaining
 from capstan.serving.familiarity import Familiarity
 from capstan.serving.metrics import ServiceMetrics
 from capstan.serving.model import Model, Scores
@@ -82,12 +83,17 @@ class PredictionApp:
             names = dict.fromkeys([*(column.name for column in manifest.columns), *manifest.keys.values()])
             log.expect(tuple(names), self._id_column)
         self._log = log
+        self._explaining = Explaining(model)
         self._model = model
 
     def owns(self, scope: Scope) -> bool:
         """Whether the path is one of this app's, so that nothing else needs to look at the request."""
         path: str = scope.get("path", "")
-        return path.startswith(("/predict", "/v2/")) or path in ("/metrics", "/prometheus", DRAIN)
+        return path.startswith(("/predict", "/v2/", explaining.PATH)) or path in (
+            "/metrics",
+            "/prometheus",
+            DRAIN,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,6 +108,13 @@ class PredictionApp:
                 )
         elif method == "POST" and path.startswith("/v2/models/") and path.endswith("/infer"):
             await self._predict(scope, receive, send, v2=True)
+        elif path in (explaining.PATH, f"{explaining.PATH}/"):
+            if method == "POST":
+                await self._explain(scope, receive, send)
+            else:
+                await self._tell(
+                    send, 405, "method", f'is {method}; POST one row or {{"rows": [...]}} to /explain'
+                )
         elif path == DRAIN and method == "POST":
             drained = self._log is None or await self._log.drain()
             await self._answer(send, 200 if drained else 503, b"{}")
@@ -194,6 +207,53 @@ class PredictionApp:
         except ClientLeftError:
             return
         await self._predict_rows(call, model, send)
+
+    async def _explain(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Asked by people about answers, so nothing of it is logged or counted among the predictions."""
+        model, call = self._model, Call(time.perf_counter())
+        if model is None:
+            await self._tell(send, 503, "version", "is not loaded yet; ask again")
+            return
+        try:
+            read_headers(call, scope["headers"], event_time=False)
+            body = await read_body(scope["headers"], receive)
+            if call.encoding:
+                body = decoded(body, call.encoding, limit=MAX_BODY_BYTES)
+            self._read_rows(call, parse(body))
+            found = await self._explaining.of(call.rows)
+            outputs = self._judged(await _predict_many(model, call.rows))
+        except UnfitValueError as error:
+            await self._refuse_explaining(send, _named(error, call.rows))
+            return
+        except InvalidRequestError as error:
+            await self._refuse_explaining(send, error)
+            return
+        except BodyTooLargeError:
+            await self._tell(send, 413, "body", f"must be at most {MAX_BODY_BYTES} bytes")
+            return
+        except UnreadableEncodingError:
+            await self._tell(send, 415, "content-encoding", READ_ENCODINGS)
+            return
+        except BusyError:
+            await self._tell(send, 429, "rows", "cannot be explained now: others are; ask again")
+            return
+        except ClientLeftError:
+            return
+        except Exception as error:
+            rule = f"the model raised {type(error).__name__}: {shown(str(error))}"
+            await self._tell(send, 500, "prediction", rule)
+            return
+        sound: Any = outputs
+        if None in outputs:
+            await self._tell(send, 500, "prediction", "is no sound answer, so there is nothing to explain")
+            return
+        told = self._task.answers(sound, self._learnt)
+        explained = [{**answer, "explanation": one} for answer, one in zip(told, found, strict=True)]
+        body = orjson.dumps({"version": self._settings.version, "explanations": explained})
+        await self._answer(send, 200, body)
+
+    async def _refuse_explaining(self, send: Send, error: InvalidRequestError) -> None:
+        await self._answer(send, 422, orjson.dumps(error.document()))
 
     def _with_all(self, call: Call, error: NonfiniteError) -> InvalidRequestError:
         """What the schema says of the same body besides."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from capstan.errors import InvalidDataError
 from capstan.serving.lean_imports import RARELY_USED, deferred
 from capstan.serving.manifest import Manifest, read_manifest
 from capstan.tasks import Predictions, task_together
+
+if TYPE_CHECKING:
+    from capstan.explanations.contributions import Explainer
 
 REQUEST_ROWS = 500
 """Few enough that a model answers them by the path for single rows."""
@@ -58,6 +61,9 @@ class Model:
         """Column -> the categories that training saw, as text, for those columns that the transform tells of."""
         batch_rows = getattr(_transform_of(pipeline), "batch_rows", None)
         self._batch_rows: int | None = batch_rows(BATCH_BYTES) if batch_rows is not None else None
+        self.folder: Path | None = None
+        """Where it was loaded from; None: nowhere."""
+        self._explainer: Explainer | None = None
         self.fallback = fallback
         """Why single rows go through the pipeline, which is some ten times slower; empty if they don't."""
 
@@ -77,6 +83,19 @@ class Model:
         if self._compiled is None:
             return self.predict_batch([row])[0]
         return self._compiled(row)
+
+    def explainer(self) -> Explainer:
+        """What explains its answers, made when it is first asked for: most versions are never asked.
+
+        Raises ValueError for a model without a sample of its training rows.
+        """
+        if self._explainer is None:
+            from capstan.explanations.contributions import explainer_of
+
+            sample = [] if self.folder is None else _sample(self.folder, self.manifest)
+            learnt = self.manifest.learnt
+            self._explainer = explainer_of(self._pipeline, self.task, learnt, sample, self._names)
+        return self._explainer
 
     def by_columns(self) -> ColumnPredictor | None:
         """Predicts many rows of a table with the bits of `predict_row`; None: only row by row has them."""
@@ -133,6 +152,12 @@ def load(model_dir: Path) -> Model:
             pipeline = joblib.load(model_dir / "pipeline.joblib")
         except Exception as error:
             raise InvalidDataError(f"{model_dir / 'pipeline.joblib'}: cannot be loaded: {error!r}") from error
+    model = _proven(model_dir, manifest, pipeline)
+    model.folder = model_dir
+    return model
+
+
+def _proven(model_dir: Path, manifest: Manifest, pipeline: Any) -> Model:
     plain = Model(manifest, pipeline, None)
     try:
         compiled = compile_pipeline(pipeline)

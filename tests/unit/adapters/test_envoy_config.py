@@ -70,8 +70,8 @@ def test_only_predictions_are_interleaved() -> None:
         for match, route in by_match.items()
         if "weighted_clusters" in route
     }
-    others = arms.pop('{"prefix":"/v2/"}')
-    assert others == ["arm-v1"]
+    others = [arms.pop(match) for match in ('{"prefix":"/v2/"}', '{"path":"/explain"}')]
+    assert others == [["arm-v1"], ["arm-v1"]]
     assert set(map(tuple, arms.values())) == {("arm-v1", "arm-combiner-else-v1")}
 
 
@@ -124,6 +124,7 @@ def test_only_the_key_decides_the_arm() -> None:
 def test_predictions_are_mirrored_and_metadata_is_not() -> None:
     assert [policy["cluster"] for policy in route_for("/predict")["request_mirror_policies"]] == ["v3"]
     assert "request_mirror_policies" not in route_for("/v2/")
+    assert "request_mirror_policies" not in route_for("/explain")
 
 
 @pytest.mark.parametrize("path", ["/feedback", "/events"])

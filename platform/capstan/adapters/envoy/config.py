@@ -231,6 +231,8 @@ def routes(
             {"match": {"path": "/predict/"}, "route": {**mirrored, "prefix_rewrite": "/predict"}},
             {"match": {"safe_regex": {"regex": "/v2/models/[^/]+/infer"}}, "route": mirrored},
             {"match": {"prefix": "/v2/"}, "route": action},
+            # Of the version that answers the asker, and never copied: it is no prediction.
+            {"match": {"path": "/explain"}, "route": action},
             {
                 "match": {"prefix": "/"},
                 "direct_response": envoy_replies.direct(404, envoy_replies.NO_ROUTE),

@@ -38,7 +38,7 @@ def picture(curve: Mapping[str, Any]) -> str:
         panel.set_ylabel(_plain(curve["y"]))
         panel.spines[["top", "right"]].set_visible(False)
         if any(name for name, _ in series):
-            panel.legend(fontsize=7, frameon=False)
+            panel.legend(fontsize=7, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawn = written.getvalue()
