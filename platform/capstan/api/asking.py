@@ -22,12 +22,12 @@ MOST_TOLD = 20
 _Result = TypeVar("_Result")
 
 
-def ask(asked: Asked, system: MLSystem, frame: Frame, *, mark: bool) -> pd.DataFrame:
+def ask(asked: Asked, system: MLSystem, frame: Frame, *, mark: bool, explained: bool = False) -> pd.DataFrame:
     """The answers by the frame's index; with `mark` refused rows say why, else they raise InvalidDataError."""
 
     def told() -> list[Told]:
         with frames.in_a_file(frame) as file, asked.asking as place:
-            return list(place.ask(asked.rows(file, system)))
+            return list(place.ask(asked.rows(file, system), explained=explained))
 
     found = beside_a_loop(told)
     refused = [one for one in found if isinstance(one, RefusedRow)]

@@ -202,6 +202,7 @@ class System:
         version: str | None = None,
         url: str | None = None,
         refused: Literal["raise", "mark"] = "raise",
+        explain: bool = False,
     ) -> pd.DataFrame:
         """The answers for the rows of a frame, by its index: the columns of an answer, `version` and `request_id`.
 
@@ -215,9 +216,14 @@ class System:
         A row that breaks the request schema raises InvalidDataError that names it, so that no answer is missed. With
         `refused="mark"` the other rows are answered, and the column `refused` says why a row is not.
 
+        With `explain` there are columns of what each column of the request adds to the score, such as
+        `explanation.contributions.distance`, and nothing is logged.
+
         Raises NotFoundError where there is no version or nothing runs, UntrustedArtifactError, UnavailableError.
         """
-        from capstan.api.asking import ask
+        from functools import partial
+
+        from capstan.api.asking import ask as asks
         from capstan.domain.versions import VersionName
         from capstan.verbs.answering import (
             asked_address,
@@ -228,6 +234,7 @@ class System:
         )
         from capstan.verbs.elsewhere import address_written
 
+        ask = partial(asks, explained=explain)
         system, state = self.spec, self._state
         cluster = self._cluster
         if cluster is not None and url is None:

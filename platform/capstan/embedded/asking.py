@@ -22,6 +22,8 @@ from capstan.errors import UnavailableError
 from capstan.features.values import ColumnType
 from capstan.outages import answer_in_words, in_words
 from capstan.serving.app import PredictionApp
+from capstan.serving.explaining import MOST_ROWS as EXPLAINED_ROWS
+from capstan.serving.explaining import PATH as EXPLAIN
 from capstan.serving.manifest import Manifest
 from capstan.serving.model import load
 from capstan.serving.requests import MAX_BODY_BYTES
@@ -43,6 +45,7 @@ class AnsweredRow:
     """The row as it was asked: the columns of the model, and its keys."""
     version: str
     request_id: str
+    """Empty for an answer that was asked for its explanation alone."""
     answer: Mapping[str, Any]
 
 
@@ -91,12 +94,19 @@ class Asking:
         self._runner.run(self._client.aclose())
         self._runner.close()
 
-    def ask(self, rows: Iterable[dict[str, Any]]) -> Iterator[Told]:
-        """What came of each row, request by request; raises UnavailableError."""
-        for request in self._requests(enumerate(rows, start=1)):
-            yield from sorted(self._runner.run(self._asked(request)), key=lambda told: told.row)
+    def ask(self, rows: Iterable[dict[str, Any]], *, explained: bool = False) -> Iterator[Told]:
+        """What came of each row, request by request; raises UnavailableError.
 
-    def _requests(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[list[tuple[int, Any]]]:
+        With `explained` each answer says what its columns add, and no request is logged.
+        """
+        most = min(self._rows, EXPLAINED_ROWS) if explained else self._rows
+        for request in self._requests(enumerate(rows, start=1), most):
+            found = self._runner.run(self._asked(request, explained=explained))
+            yield from sorted(found, key=lambda told: told.row)
+
+    def _requests(
+        self, rows: Iterable[tuple[int, dict[str, Any]]], most: int
+    ) -> Iterator[list[tuple[int, Any]]]:
         """Rows of one group, or of one sticky key, that follow each other go together; others in numbers."""
         name = self._group or self._sticky
         for _, same in itertools.groupby(rows, lambda one: one[1].get(name) if name is not None else None):
@@ -108,23 +118,29 @@ class Asking:
                 else:
                     yield whole
                 continue
-            while part := list(itertools.islice(same, self._rows)):
+            while part := list(itertools.islice(same, most)):
                 yield part
 
-    async def _asked(self, request: list[tuple[int, Any]]) -> list[Told]:
+    async def _asked(self, request: list[tuple[int, Any]], *, explained: bool) -> list[Told]:
         told: list[Told] = []
         while request:
             body = orjson.dumps({"rows": [row for _, row in request]})
             if len(body) > MAX_BODY_BYTES and len(request) > 1 and self._group is None:
                 middle = len(request) // 2
-                return [*told, *await self._asked(request[:middle]), *await self._asked(request[middle:])]
-            status, document = await self._post(body, request[0][1])
+                halves = [request[:middle], request[middle:]]
+                return [
+                    *told,
+                    *[one for half in halves for one in await self._asked(half, explained=explained)],
+                ]
+            status, document = await self._post(body, request[0][1], EXPLAIN if explained else "/predict")
             if status == 200:
                 return [
                     *told,
                     *(
-                        AnsweredRow(number, row, document["version"], document["request_id"], answer)
-                        for (number, row), answer in zip(request, document["predictions"], strict=True)
+                        AnsweredRow(number, row, document["version"], document.get("request_id", ""), answer)
+                        for (number, row), answer in zip(
+                            request, document["explanations" if explained else "predictions"], strict=True
+                        )
                     ),
                 ]
             refused = self._refused(request, document.get("errors") or [document.get("error") or {}])
@@ -133,12 +149,12 @@ class Asking:
             request = [one for one in request if one[0] not in gone]
         return told
 
-    async def _post(self, body: bytes, first: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    async def _post(self, body: bytes, first: Mapping[str, Any], path: str) -> tuple[int, dict[str, Any]]:
         headers = {"content-type": "application/json"}
         if self._sticky is not None and first.get(self._sticky) is not None:
             headers["x-capstan-key"] = str(first[self._sticky])
         try:
-            answer = await self._client.post("/predict", content=body, headers=headers)
+            answer = await self._client.post(path, content=body, headers=headers)
             if answer.status_code in (200, 413, 422):
                 return answer.status_code, answer.json()
         except (httpx.HTTPError, ValueError) as error:

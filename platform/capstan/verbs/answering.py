@@ -217,6 +217,6 @@ def flat(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """An answer as the cells of one row: `probabilities.setosa`; `outside`, which only some answers have, is whole."""
     for name, value in answer.items():
         if isinstance(value, dict) and name != "outside":
-            yield from ((f"{name}.{inner}", found) for inner, found in value.items())
+            yield from ((f"{name}.{inner}", found) for inner, found in flat(value))
         else:
             yield name, value

@@ -50,6 +50,16 @@ def test_answers_are_those_of_the_command(system: capstan.System, place: Place, 
     assert list(said["probability"]) == pytest.approx(list(system.predict(ROWS)["probability"]), abs=1e-15)
 
 
+def test_a_frame_says_what_each_column_adds(system: capstan.System) -> None:
+    found = system.predict(ROWS, explain=True)
+    names = ["explanation.contributions.distance", "explanation.contributions.carrier"]
+    assert found["explanation.score"].to_numpy() == pytest.approx(
+        (found["explanation.base"] + found[names].sum(axis=1)).to_numpy()
+    )
+    assert (found[names[1]] > 0).tolist() == [True, False, True], "UA is late"
+    assert list(found["label"]) == list(system.predict(ROWS)["label"])
+
+
 def test_a_version_is_asked_by_its_name(system: capstan.System) -> None:
     found = system.predict(pl.from_pandas(ROWS), version="v2")
     assert list(found["label"]) == [False, True, False]

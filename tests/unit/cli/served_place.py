@@ -14,6 +14,8 @@ from typing import Any
 import joblib
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import uvicorn
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -137,4 +139,5 @@ def _model(folder: Path, number: int) -> Path:
         "keys": {"id": "flight_id"}, "classes": [False, True],
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    pq.write_table(pa.table(table).slice(0, 50), folder / "sample.parquet")
     return folder

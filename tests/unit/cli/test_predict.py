@@ -43,6 +43,24 @@ def test_the_gateway_and_the_model_folder_give_the_same_answers(place: Place) ->
     assert "3 rows answered (v1 3), 0 refused" in online.stderr
 
 
+def test_explanations_are_columns_by_the_gateway_and_offline(place: Place) -> None:
+    rows = place.table(HEADER + "007,500,UA,1\n008,700,AA,0\n")
+    offline = place.predict(rows, "--offline", "--explain")
+    with place.serving():
+        online = place.predict(rows, "--explain")
+    assert (offline.exit_code, online.exit_code) == (0, 0), online.output
+    assert offline.stdout == online.stdout
+    first, second = csv.DictReader(io.StringIO(online.stdout))
+    name = "explanation.contributions.carrier"
+    assert float(first[name]) > 0 > float(second[name])
+
+
+def test_a_batch_has_no_explanations(place: Place) -> None:
+    done = place.predict("--explain", "--from", "2013-01-01")
+    assert done.exit_code == 1
+    assert "--explain: explain: a batch has answers alone" in done.stderr
+
+
 def test_refused_rows_are_told_by_number_and_field_and_cost_the_others_nothing(place: Place) -> None:
     cells = [f"f{number},{'x' if number % 5 == 0 else number},UA,1\n" for number in range(1, 1201)]
     cells[6] = "f7,-3,UA,1\n"

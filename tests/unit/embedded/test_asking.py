@@ -12,6 +12,7 @@ import pytest
 from capstan.embedded.asking import REQUEST_ROWS, AnsweredRow, Asking, RefusedRow, asking_gateway
 from capstan.errors import UnavailableError
 from capstan.serving.manifest import Manifest
+from capstan.verbs.answering import flat
 
 Rows = list[dict[str, Any]]
 
@@ -36,6 +37,9 @@ class Gateway:
         if wrong:
             return httpx.Response(422, json={"error": wrong[0], "errors": wrong[:2]})
         answers = [{"value": row["x"] * 10} for row in rows]
+        if request.url.path == "/explain":
+            explained = [{**one, "explanation": {"base": 0, "contributions": {"x": 1}}} for one in answers]
+            return httpx.Response(200, json={"version": "v1", "explanations": explained})
         return httpx.Response(200, json={"version": "v1", "request_id": "r", "predictions": answers})
 
 
@@ -82,6 +86,20 @@ def test_rows_of_one_sticky_key_share_a_request_and_its_header() -> None:
     gateway = Gateway()
     list(asking(gateway, sticky_by="k").ask([{"k": "a", "x": 1}, {"k": "a", "x": 2}, {"k": 7, "x": 3}]))
     assert [(key, len(sent)) for key, sent in gateway.requests] == [("a", 2), ("7", 1)]
+
+
+def test_explanations_are_asked_in_requests_that_a_service_takes() -> None:
+    gateway = Gateway()
+    told = list(asking(gateway).ask([{"x": n} for n in range(45)], explained=True))
+    assert [len(rows) for _, rows in gateway.requests] == [20, 20, 5]
+    last = told[-1]
+    assert isinstance(last, AnsweredRow)
+    assert last.answer == {"value": 440, "explanation": {"base": 0, "contributions": {"x": 1}}}
+    assert dict(flat(last.answer)) == {
+        "value": 440,
+        "explanation.base": 0,
+        "explanation.contributions.x": 1,
+    }
 
 
 def test_a_gateway_that_does_not_answer_is_told() -> None:

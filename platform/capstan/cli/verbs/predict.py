@@ -57,6 +57,9 @@ def predict(
         str | None,
         typer.Option(help="Ask this version's model folder; implies --offline.", show_default=False),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell what each column adds to each answer; nothing is logged.")
+    ] = False,
     to: Annotated[
         Path | None,
         typer.Option("--out", help="Write the answers to this .csv or .jsonl file.", show_default=False),
@@ -100,7 +103,9 @@ def predict(
     """
     with honest_errors(json), ExitStack() as stack:
         if any(option is not None for option in (start, end, output, batch_input)):
-            _require_batch(rows=rows, row=row, to=to, context=context, url=url)
+            _require_batch(
+                rows=rows, row=row, to=to, context=context, url=url, explain="explain" if explain else None
+            )
             from capstan.cli.batch_shown import run_batch
             from capstan.spec import load
 
@@ -142,7 +147,7 @@ def predict(
         writer = stack.enter_context(to_terminal(json=json) if to is None else to_file(to))
         tally = _Tally(writer, asked.manifest.keys.get("id"), json=json)
         # Without a file the answers themselves are what moves.
-        for told in counted(place.ask(given), "rows", shown=to is not None and not json):
+        for told in counted(place.ask(given, explained=explain), "rows", shown=to is not None and not json):
             tally.take(told)
     tally.tell_all(to)
 
@@ -155,6 +160,7 @@ def _require_batch(**others: object) -> None:
         "to": ("--out", "a batch is written as Parquet; name its folder with --output"),
         "context": ("--context", "a batch is predicted on this machine; drop it (or CAPSTAN_CONTEXT)"),
         "url": ("--url", "a batch is predicted on this machine, not through a gateway; drop it"),
+        "explain": ("--explain", "a batch has answers alone; drop it, or predict a table of rows"),
     }
     mistakes = [
         Mistake(option, f"{others[name]}: {rule}")
