@@ -33,6 +33,8 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     # Its greetings about new tables would stand in the story that the terminal tells.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # It would be drawn between the lines of a command.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """Environment of a process that imports MLflow, unless it has another value there."""
 _TAG = "capstan."
