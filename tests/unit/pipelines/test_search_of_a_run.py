@@ -14,6 +14,8 @@ import pyarrow as pa
 import pytest
 from unit.pipelines.test_own_metric import Trained, document, write_home
 
+from capstan.domain.versions import VersionName
+from capstan.evaluation.card.page import card_html
 from capstan.training.job import Job
 from capstan.training.result import read_result
 from capstan.training.search import TrialState
@@ -103,6 +105,12 @@ def test_what_was_found_is_what_is_refitted_and_registered(home: Path, tmp_path:
     measured = Made(Job(tmp_path / "job"), *documents).measurements
     assert measured["search_trials.best"] == TRIALS
     assert measured["search_seconds.best"] > 0
+    manifests = {0: json.loads((chosen.model / "manifest.json").read_text())}
+    card = card_html(Made(Job(tmp_path / "job"), *documents, manifests=manifests).card(VersionName("v7")))
+    assert "set by the search: of" in card
+    assert "set by the search: maxDepth" in card
+    candidates = card.partition(">Candidates<")[2].partition(">Confusion, slices and groups<")[0]
+    assert all(title in candidates for title in ("Ladder", "Searches", "Best trials of best"))
 
 
 def test_the_report_says_what_was_tried_and_what_it_cost(trained: Trained) -> None:

@@ -57,7 +57,7 @@ class Card:
     tables: Sequence[Document]
     """Those of the run's report."""
     story: Sequence[Moment]
-    settings: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, float | str] = field(default_factory=dict)
     """What a search or the training itself set."""
 
 
@@ -70,7 +70,7 @@ def card_html(card: Card) -> str:
         _section("How good it is", _metrics(card), _gates(card), _warned(card)),
         _section("Curves", _curves(explained.get("curves") or ())),
         _section("What matters to it", _importances(card), _contributions(explained)),
-        _section("Candidates", *_tables(card, ("Ladder",))),
+        _section("Candidates", *_tables(card, _OF_CANDIDATES)),
         _section("Confusion, slices and groups", *_tables(card, None)),
         _section("What it learnt from", _data(card), _columns(card)),
         _section("Limits", _list(_limits(card))),
@@ -102,7 +102,10 @@ def _head(card: Card) -> str:
         ("run", card.run),
         ("digest", card.digest),
     ]
-    facts += [(f"set by the search: {name}", f"{value:g}") for name, value in card.settings.items()]
+    facts += [
+        (f"set by the search: {name}", value if isinstance(value, str) else f"{value:g}")
+        for name, value in card.settings.items()
+    ]
     return _facts(facts)
 
 
@@ -200,17 +203,18 @@ def _contributions(explained: Document) -> str:
     return f"<p>Score: {escape(found['scale'])}. Mean score of the background rows: {escape(base)}.</p>"
 
 
-_ELSEWHERE = ("Ladder", "Importance of columns", "Learning curve")
+_OF_CANDIDATES = ("Ladder", "Searches", "Best trials of")
+_ELSEWHERE = (*_OF_CANDIDATES, "Importance of columns", "Learning curve")
 
 
-def _named(card: Card, titles: Sequence[str] | None) -> list[Document]:
-    """The report's tables of these titles; None: all that stand in no other part."""
+def _named(card: Card, titles: tuple[str, ...] | None) -> list[Document]:
+    """The report's tables whose titles begin so; None: all that stand in no other part."""
     if titles is None:
-        return [one for one in card.tables if one["title"] not in _ELSEWHERE]
-    return [one for one in card.tables if one["title"] in titles]
+        return [one for one in card.tables if not one["title"].startswith(_ELSEWHERE)]
+    return [one for one in card.tables if one["title"].startswith(titles)]
 
 
-def _tables(card: Card, titles: Sequence[str] | None) -> list[str]:
+def _tables(card: Card, titles: tuple[str, ...] | None) -> list[str]:
     return [_crossed(one) for one in _named(card, titles)]
 
 
