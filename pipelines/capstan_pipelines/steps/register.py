@@ -11,7 +11,8 @@ from typing import Any
 from capstan.domain.training import GateOutcome, RunnerUp
 from capstan.domain.versions import Digest, ModelVersion, VersionName
 from capstan.evaluation.card import card_path
-from capstan.evaluation.card.page import Card, Moment, card_html
+from capstan.evaluation.card.page import Card, card_html
+from capstan.evaluation.card.story import Moment
 from capstan.evaluation.tables import with_tables
 from capstan.ports.codec import from_json
 from capstan.ports.registry import RunRecord

@@ -8,7 +8,7 @@ from capstan.domain.versions import ModelVersion, VersionName
 from capstan.engine.story import lineage
 from capstan.errors import NotFoundError
 from capstan.evaluation.card import card_path
-from capstan.evaluation.card.page import Moment, with_story
+from capstan.evaluation.card.story import Moment, with_story
 from capstan.ports.store import Event
 
 Kept = Callable[[VersionName, str], bytes | None]

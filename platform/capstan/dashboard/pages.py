@@ -222,7 +222,10 @@ class Pages:
 
         async def answer(_: Viewer, address: SystemAddress) -> Response:
             view, version = self._systems.view(address), VersionName(request.path_params["version"])
-            text = await asyncio.to_thread(view.card, version)
+            try:
+                text = await asyncio.to_thread(view.card, version)
+            except NotFoundError as error:
+                return Json({"reason": str(error)}, status_code=404)
             return HTMLResponse(text, headers={"content-security-policy": CARD_POLICY})
 
         return await self._about_system(request, answer)

@@ -12,8 +12,9 @@ import pytest
 from unit.pipelines.test_own_metric import DOCUMENT, Trained, document, write_home
 
 from capstan.domain.versions import VersionName
-from capstan.evaluation.card.page import Moment, card_html, with_story
+from capstan.evaluation.card.page import card_html
 from capstan.evaluation.card.pictures import picture
+from capstan.evaluation.card.story import Moment, with_story
 from capstan_pipelines.steps.documents import read_document
 from capstan_pipelines.steps.register import Made
 

@@ -51,6 +51,9 @@ class RegistryAway:
     def run_pages(self) -> None:
         raise UnavailableError("MLflow", "does not answer")
 
+    def artifact(self, *_: str) -> None:
+        raise UnavailableError("MLflow", "does not answer")
+
 
 @pytest.fixture(scope="module")
 def scene() -> flights.Scene:

@@ -14,26 +14,13 @@ from html import escape
 from typing import Any
 
 from capstan.domain.training import GateOutcome
-from capstan.evaluation.card.pictures import picture
+from capstan.evaluation.card.story import Moment, story_html
 from capstan.spec.system import MLSystemSpec
 from capstan.spec.tasks import TaskFacts
 
 Document = Mapping[str, Any]
-STORY = "story"
-"""Id of the part that tells what led to the version, and what became of it."""
-_BEGIN, _END = f'<section id="{STORY}">', "</section>"
 _MOST_ROWS = 30
 """Of a table of slices or classes."""
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One thing that happened to the version."""
-
-    at: datetime | None
-    """None: before the training began."""
-    what: str
-    told: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +61,7 @@ def card_html(card: Card) -> str:
         _section("Confusion, slices and groups", *_tables(card, None)),
         _section("What it learnt from", _data(card), _columns(card)),
         _section("Limits", _list(_limits(card))),
-        _story(card.story),
+        story_html(card.story),
     ]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
@@ -84,15 +71,6 @@ def card_html(card: Card) -> str:
         f"<p>{escape(spec.objective.business or spec.objective.task)}</p>{_head(card)}</header>\n"
         f"<main>{''.join(parts)}</main>\n</body></html>\n"
     )
-
-
-def with_story(html: str, story: Sequence[Moment]) -> str:
-    """The card with what is known of its version by now."""
-    begin = html.find(_BEGIN)
-    end = html.find(_END, begin)
-    if begin < 0 or end < 0:
-        return html
-    return html[:begin] + _story(story) + html[end + len(_END) :]
 
 
 def _head(card: Card) -> str:
@@ -159,6 +137,9 @@ def _warned(card: Card) -> str:
 
 
 def _curves(curves: Sequence[Document]) -> str:
+    # The library that draws is large, and who shows a card that is there does not draw.
+    from capstan.evaluation.card.pictures import picture
+
     drawn = []
     for curve in curves:
         svg = picture(curve)
@@ -280,15 +261,6 @@ def _limits(card: Card) -> Iterable[str]:
     for part, why in (explained.get("untold") or {}).items():
         yield f"{part}: not told, because {why}"
     yield "What a column adds to an answer is what the model does with it, not what would follow from changing it."
-
-
-def _story(story: Sequence[Moment]) -> str:
-    lines = "".join(
-        f"<li>{f'<time>{one.at:%Y-%m-%d %H:%M}</time> ' if one.at is not None else ''}"
-        f"<b>{escape(one.what)}</b> {escape(one.told)}</li>"
-        for one in story
-    )
-    return f"{_BEGIN}<h2>From the alert to the promotion</h2><ol>{lines}</ol>{_END}"
 
 
 def _section(title: str, *parts: str) -> str:
