@@ -14,6 +14,7 @@ from contract.job_cluster import JobCluster
 from contract.training_system import write_system
 
 from capstan.adapters.kubernetes.jobs import JobPipelines
+from capstan.adapters.kubernetes.run_report import read_last_words
 from capstan.adapters.memory.loop import MemoryRegistry
 from capstan.adapters.mlflow.registry import MlflowRegistry
 from capstan.artifacts.store import ArtifactStore
@@ -154,8 +155,9 @@ class TestARun:
             document = next(one for one in made if one["kind"] == kind)
             again.apply(document) if kind == "ConfigMap" else again.create(document)
         again._processes[RUN].wait(120)
-        words = json.loads((tmp_path / "pods" / RUN / "last-words").read_text())
-        assert words["version"]["name"] == first.version.name if first.version else None
+        words = read_last_words((tmp_path / "pods" / RUN / "last-words").read_text())
+        assert words is not None
+        assert words.version == first.version is not None
         assert len(make_registry(root).versions()) == 1
         assert "extract" not in again.pod_log(RUN, "shop"), "it did not train once more"
 

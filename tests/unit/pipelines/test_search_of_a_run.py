@@ -107,8 +107,8 @@ def test_what_was_found_is_what_is_refitted_and_registered(home: Path, tmp_path:
     assert measured["search_seconds.best"] > 0
     manifests = {0: json.loads((chosen.model / "manifest.json").read_text())}
     card = card_html(Made(Job(tmp_path / "job"), *documents, manifests=manifests).card(VersionName("v7")))
-    assert "set by the search: of" in card
-    assert "set by the search: maxDepth" in card
+    assert "setting: of" in card
+    assert "setting: maxDepth" in card
     candidates = card.partition(">Candidates<")[2].partition(">Confusion, slices and groups<")[0]
     assert all(title in candidates for title in ("Ladder", "Searches", "Best trials of best"))
 

@@ -81,7 +81,7 @@ def _head(card: Card) -> str:
         ("digest", card.digest),
     ]
     facts += [
-        (f"set by the search: {name}", value if isinstance(value, str) else f"{value:g}")
+        (f"setting: {name}", value if isinstance(value, str) else f"{value:g}")
         for name, value in card.settings.items()
     ]
     return _facts(facts)
