@@ -33,6 +33,8 @@ START = date(2026, 1, 19)
 SHIFTED = datetime(2026, 2, 12, tzinfo=UTC)
 DAYS = 55
 ROWS_A_DAY = 60
+EXPLAINED = ("Importance of columns", "Learning curve", "Ladder")
+"""Titles of tables that every run has, last."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Case:
     """Keys of `data.keys` beside id and time, and which column they name."""
     label_column: str = ""
     """Column of the stored labels that holds them."""
-    tables: tuple[str, ...] = ("Slices by kind", "Ladder")
+    tables: tuple[str, ...] = ("Slices by kind", *EXPLAINED)
     """Titles of what the page shows of the test window beside the metrics."""
     also: Callable[[Floats], Mapping[str, NDArray[Any]]] = lambda _: {}
     """Further columns out of the same score."""
@@ -135,7 +137,7 @@ CASES: Mapping[str, Case] = {
         tensors={"probabilities": "FP64", "label": "BYTES"},
         bad={"constant": _shares, "swapped": _swapped},
         label_column="label_text",
-        tables=("Confusion matrix", "Slices by kind", "Ladder"),
+        tables=("Confusion matrix", "Slices by kind", *EXPLAINED),
     ),
     "Regression": Case(
         objective={"task": "Regression", "target": "truth", "losses": {"maximumError": 60}},
@@ -181,7 +183,7 @@ CASES: Mapping[str, Case] = {
         },
         bad={"one of two": _one_reversed},
         label_column="label_boolean",
-        tables=("Confusion matrix", "Models, each by its own label", "Slices by kind", "Ladder"),
+        tables=("Confusion matrix", "Models, each by its own label", "Slices by kind", *EXPLAINED),
     ),
 }
 
