@@ -110,9 +110,7 @@ def fitted(
         candidate,
         TypeAdapter(list[Feature]).validate_python(features or FEATURES),
         Cases(task_with(label), rows, truth_of(label, score), groups),
-        None,
         seed=3,
-        score=lambda *_: 0.0,
         others=members(label),
     ).pipeline
 
