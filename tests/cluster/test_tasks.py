@@ -322,7 +322,7 @@ def test_the_python_api_asks_labels_and_looks_at_the_system_in_its_cluster(
     # The champion was made by hand, and no training tells of it.
     assert here.versions["run"]["v1"] in here.runs().index
     assert "Promoted" in set(here.story()["reason"])
-    with pytest.raises(NotAllowedError, match=re.escape("capstan train --context .")):
+    with pytest.raises(NotAllowedError, match=re.escape("capstan retrain --context .")):
         here.train()
 
 
