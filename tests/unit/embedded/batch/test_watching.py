@@ -22,7 +22,7 @@ from capstan.embedded.batch import watching
 from capstan.embedded.batch.predicting import predict_batch, status_of
 from capstan.embedded.batch.watching import WatchedRows
 from capstan.embedded.batch.wiring import wire_batch
-from capstan.monitoring.measuring import _ANSWERED
+from capstan.recording.answered import ANSWERED
 from capstan.recording.collector.server import CollectorConfig, CollectorService
 from capstan.recording.reading import PayloadReader
 from capstan.spec import load
@@ -105,7 +105,7 @@ def test_the_monitor_measures_them_and_online_metrics_do_not(place: Place, tmp_p
         made.stored()
         reader = PayloadReader(made.folder / SYSTEM)
         stretch = {"start": NOW.replace(hour=0), "end": NOW.replace(hour=23)}
-        (seen,) = reader.fetch(f"select count(*) as rows {_ANSWERED}", **stretch)["rows"].to_pylist()
+        (seen,) = reader.fetch(f"select count(*) as rows {ANSWERED}", **stretch)["rows"].to_pylist()
         from capstan.monitoring.online import _ANSWERED as users
 
         query = f"select count(*) as rows from stored_payloads where {users}"
