@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from capstan.spec.families import CLASSES, DecisionTree
-from capstan.training.families.family import Fitted, Part, SearchSpace, around
+from capstan.spec.families import DecisionTree
+from capstan.training.families.family import Fitted, Part, SearchSpace
+from capstan.training.families.grown_trees import grown, sizes
 from capstan.training.lesson import Lesson
 
 
@@ -16,25 +17,16 @@ class DecisionTreeFamily:
     def fit(self, settings: DecisionTree, lesson: Lesson) -> Fitted:
         from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-        from capstan.training.fitted.forest import TreesOfClasses, TreesOfNumbers
-
         arguments = {
             "max_depth": settings.max_depth,
             "min_samples_leaf": settings.leaf_rows,
             "ccp_alpha": float(settings.pruning),
             "random_state": lesson.seed,
         }
-        if lesson.label in CLASSES:
-            classifier = DecisionTreeClassifier(**arguments)
-            return TreesOfClasses(classifier.fit(lesson.matrix, lesson.truth, sample_weight=lesson.weights))
-        regressor = DecisionTreeRegressor(**arguments)
-        return TreesOfNumbers(regressor.fit(lesson.matrix, lesson.truth, sample_weight=lesson.weights))
+        return grown(lesson, DecisionTreeClassifier(**arguments), DecisionTreeRegressor(**arguments))
 
     def search_space(self, settings: DecisionTree) -> SearchSpace:
         return SearchSpace(
-            (
-                around("maxDepth", settings.max_depth, factor=2, most=64),
-                around("leafRows", settings.leaf_rows, factor=4),
-            ),
+            sizes(settings.max_depth, settings.leaf_rows),
             settings.tune.trials if settings.tune is not None else 0,
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from capstan.spec.families import CLASSES, RandomForest
+from capstan.spec.families import RandomForest
 from capstan.training.families.family import Fitted, Part, SearchSpace, around
+from capstan.training.families.grown_trees import grown, sizes
 from capstan.training.lesson import Lesson
 
 
@@ -16,8 +17,6 @@ class RandomForestFamily:
     def fit(self, settings: RandomForest, lesson: Lesson) -> Fitted:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-        from capstan.training.fitted.forest import TreesOfClasses, TreesOfNumbers
-
         arguments = {
             "n_estimators": settings.trees,
             "max_depth": settings.max_depth,
@@ -27,17 +26,12 @@ class RandomForestFamily:
             "max_samples": None if settings.row_share == 1 else float(settings.row_share),
             "random_state": lesson.seed,
         }
-        if lesson.label in CLASSES:
-            classifier = RandomForestClassifier(**arguments)
-            return TreesOfClasses(classifier.fit(lesson.matrix, lesson.truth, sample_weight=lesson.weights))
-        regressor = RandomForestRegressor(**arguments)
-        return TreesOfNumbers(regressor.fit(lesson.matrix, lesson.truth, sample_weight=lesson.weights))
+        return grown(lesson, RandomForestClassifier(**arguments), RandomForestRegressor(**arguments))
 
     def search_space(self, settings: RandomForest) -> SearchSpace:
         return SearchSpace(
             (
-                around("maxDepth", settings.max_depth, factor=2, most=64),
-                around("leafRows", settings.leaf_rows, factor=4),
+                *sizes(settings.max_depth, settings.leaf_rows),
                 around("columnShare", float(settings.column_share), factor=3, most=1.0),
             ),
             settings.tune.trials if settings.tune is not None else 0,
