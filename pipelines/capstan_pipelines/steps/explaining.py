@@ -57,12 +57,17 @@ class Judged:
 
 
 def explained(judged: Judged, *, tried: Callable[[str, Callable[[], Any]], Any]) -> dict[str, Any]:
-    """Documents, tables and curves. `tried` gives what a call returns, or None where it fails, and notes why."""
-    found = tried("importances", lambda: _importances(judged))
-    contributions = tried("contributions", lambda: _contributions(judged))
+    """Documents, tables and curves. `tried` gives what a call returns, or None where it fails, and notes why.
+
+    Where `evaluation.explanations` is false there are curves of the test window only.
+    """
+    asked = judged.job.system.spec.evaluation.explanations
+    told = tried if asked else _nothing
+    found = told("importances", lambda: _importances(judged))
+    contributions = told("contributions", lambda: _contributions(judged))
     order = [one.column for one in found] if found else list(_columns(judged))
-    depends = tried("partial dependence", lambda: _dependence(judged, order)) or []
-    quality = tried("learning curve", lambda: _learning(judged))
+    depends = told("partial dependence", lambda: _dependence(judged, order)) or []
+    quality = told("learning curve", lambda: _learning(judged))
     metric = _metric(judged)
     task, rows = judged.cases.task, judged.cases
     curves = tried("curves", lambda: curves_of(task, rows.truth, judged.predictions)) or []
@@ -78,6 +83,10 @@ def explained(judged: Judged, *, tried: Callable[[str, Callable[[], Any]], Any])
         "curves": [*curves, *_learning_curve(quality, metric.facts), *_dependence_curves(depends)],
         "warnings": list(quality.words[:1]) if quality and (quality.overfits or quality.underfits) else [],
     }
+
+
+def _nothing(part: str, work: Callable[[], Any]) -> None:
+    """In place of `tried` where nothing is asked for."""
 
 
 def _metric(judged: Judged) -> Any:

@@ -107,6 +107,14 @@ class Evaluation(SpecModel):
         ),
         examples=[[{"by": ["carrier"], "metric": "DemographicParity", "maxDifference": 0.1}]],
     )
+    explanations: bool = Field(
+        True,
+        description=(
+            "Whether every training tells which columns matter to its model, what they contribute, and by a learning "
+            "curve whether it over- or underfits. It changes no decision, and `/explain` does not depend on it."
+        ),
+        examples=[False],
+    )
 
     def groupings(self) -> Iterator[tuple[Location, str]]:
         """The columns by whose values anything is reported or judged, and where in `evaluation` each stands."""

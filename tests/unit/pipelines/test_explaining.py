@@ -108,3 +108,20 @@ def test_what_cannot_be_told_says_why_and_the_training_goes_on(
     assert found["untold"] == {"contributions": "RuntimeError: no way"}
     assert found["contributions"] is None
     assert found["importances"], "the rest is told"
+
+
+def test_a_file_that_wants_no_explanations_gets_the_same_metrics_and_curves_alone(
+    trained: Trained, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    wanted = file({"name": "line", "logisticRegression": {}})
+    wanted["spec"]["evaluation"]["explanations"] = False
+    home = write_home(tmp_path_factory.mktemp("visits") / "home")
+    silent = Trained(tmp_path_factory.mktemp("silent"), home, wanted)
+    found, told = silent.evaluation["explained"], trained.evaluation["explained"]
+    assert silent.evaluation["metrics"] == trained.evaluation["metrics"]
+    assert silent.evaluation["gates"] == trained.evaluation["gates"]
+    assert (found["importances"], found["contributions"], found["dependence"]) == ([], None, [])
+    assert (found["learning"], found["untold"]) == (None, {})
+    assert found["curves"] == [one for one in told["curves"] if one in found["curves"]] != []
+    titles = {table["title"] for table in silent.evaluation["details"]["tables"]}
+    assert not titles & {"Importance of columns", "Learning curve"}

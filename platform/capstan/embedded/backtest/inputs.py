@@ -30,6 +30,7 @@ UNLEARNT: tuple[tuple[str, ...], ...] = (
     ("cluster",),
     ("suspend",),
     ("deletionPolicy",),
+    ("evaluation", "explanations"),
     ("monitoring", "drift", "minEffect"),
     ("monitoring", "quality", "maxDrop"),
     ("monitoring", "quality", "minCoverage"),

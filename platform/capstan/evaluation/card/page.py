@@ -258,6 +258,8 @@ def _limits(card: Card) -> Iterable[str]:
         yield "No fairness between groups was asked for (evaluation.fairness), so none was judged."
     if not card.evaluation.get("intervals"):
         yield "The test rows are of one day, or too few, so no interval is known."
+    if not card.spec.evaluation.explanations:
+        yield "No explanations were asked for (evaluation.explanations), so nothing tells which columns matter to it."
     for part, why in (explained.get("untold") or {}).items():
         yield f"{part}: not told, because {why}"
     yield "What a column adds to an answer is what the model does with it, not what would follow from changing it."
