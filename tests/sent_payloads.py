@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from capstan.recording.blocks import Judged, Rows, accepted, blocks_of, judge, parse_blocks
-from capstan.serving.payload_blocks import body_of
+from capstan.serving.payload_blocks import Part, WaitingRows, body_of
 from capstan.serving.payload_log import PayloadLog
 
 
@@ -83,6 +83,14 @@ def records(sent: bytes) -> list[Record]:
     return found
 
 
+def written(buffer: Iterable[Part | WaitingRows]) -> list[Part]:
+    """As it would be sent."""
+    parts: list[Part] = []
+    for one in buffer:
+        parts += [one] if isinstance(one, Part) else one.written()[0]
+    return parts
+
+
 class RecordingLog(PayloadLog):
     """A payload log that sends nothing, so that what it was given can be looked at."""
 
@@ -92,4 +100,4 @@ class RecordingLog(PayloadLog):
     @property
     def records(self) -> list[Record]:
         """What a collector would read."""
-        return records(body_of(self._buffer))
+        return records(body_of(written(self._buffer)))

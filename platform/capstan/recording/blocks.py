@@ -6,9 +6,12 @@ A block holds payloads of one version that are numbered one after the other:
      "names": ["request_id", "status", "output.probability", "input.distance"],
      "rows": [["r1", 200, 0.5, 1400], ["r2", 200, 0.25, 337]], "same": {"role": "champion"}}
 
-Instead of `rows`, `columns` holds the values of each name: so a request of many rows comes. `same` holds what all its
-payloads share. One poisoned payload is refused by field and rule, its neighbours are kept. Values are scalars, so that
-none can smuggle in nesting, and a number that is not finite never reaches a detector.
+Instead of `rows`, `columns` holds the values of each name: so a request of many rows comes. A block of both has columns
+of the first names and rows of the others: so requests of one row come, and a row of inputs may also be the object that
+a client sent, `{"distance": 1400}`. `same` holds what all its payloads share.
+
+One poisoned payload is refused by field and rule, its neighbours are kept. Values are scalars, so that none can smuggle
+in nesting, and a number that is not finite never reaches a detector.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
@@ -188,8 +192,9 @@ def judge(block: Any, *, strict: bool) -> Judged:
     try:
         layout = _layout_of(block)
         _check_producer(block)
+        columns = _values_of(block)
         bad: dict[int, tuple[str, str]] = {}
-        for name, values in _columns(block, layout):
+        for name, values in _ruled(block, layout, columns):
             for at, rule in _breaches(name, values, count, strict):
                 bad.setdefault(at, (name, rule))
     except _RefusedError as broken:
@@ -199,7 +204,7 @@ def judge(block: Any, *, strict: bool) -> Judged:
     refused = {at: Refusal(_id(block, at), *why) for at, why in bad.items()}
     if len(refused) == count:
         return Judged(None, count, refused)
-    return Judged(accepted(block, refused.keys()), count, refused)
+    return Judged(_rows_of(block, layout, columns, count, refused.keys()), count, refused)
 
 
 def accepted(block: Any, bad: Collection[int] = ()) -> Rows:
@@ -207,8 +212,13 @@ def accepted(block: Any, bad: Collection[int] = ()) -> Rows:
 
     `bad`: positions of some that may be bad. They are there all the same, with the event time of a good one.
     """
-    count, layout, same = count_of(block), _layout_of(block), block.get("same") or {}
-    columns = list(zip(*block["rows"], strict=True)) if "rows" in block else block["columns"]
+    return _rows_of(block, _layout_of(block), _values_of(block), count_of(block), bad)
+
+
+def _rows_of(
+    block: Any, layout: _Layout, columns: Sequence[Values], count: int, bad: Collection[int]
+) -> Rows:
+    same = block.get("same") or {}
 
     def chosen(places: Iterable[tuple[str, int]]) -> dict[str, Values]:
         return {name: columns[at] for name, at in places}
@@ -264,20 +274,31 @@ def _counted(block: Any) -> int:
     names, rows, columns = block.get("names"), block.get("rows"), block.get("columns")
     if type(names) is not list or not names:
         raise _RefusedError("names", "must be a list of the names of columns")
-    if (rows is None) == (columns is None):
-        raise _RefusedError("rows", "must be there, or `columns` instead")
-    lists = rows if rows is not None else columns
-    field = "rows" if rows is not None else "columns"
-    if type(lists) is not list or not {*map(type, lists)} <= {list}:
-        raise _RefusedError(field, "must be a list of lists of values")
-    lengths = {*map(len, lists)}
-    if rows is not None:
-        if lengths != {len(names)}:
-            raise _RefusedError(field, "must have as many values in each as there are names")
-        return len(rows)
-    if len(lists) != len(names) or len(lengths) != 1 or lengths == {0}:
-        raise _RefusedError(field, "must be one for each name, all equally long")
-    return int(lengths.pop())
+    if rows is None and columns is None:
+        raise _RefusedError("rows", "must be there, or `columns`")
+    if columns is None:
+        return _counted_rows(rows, len(names))
+    if type(columns) is not list or not {*map(type, columns)} <= {list}:
+        raise _RefusedError("columns", "must be a list of lists of values")
+    lengths = {*map(len, columns)}
+    if len(lengths) != 1 or lengths == {0}:
+        raise _RefusedError("columns", "must be equally long, and not empty")
+    if len(columns) != len(names) if rows is None else len(columns) > len(names):
+        raise _RefusedError("columns", "must be one for each name; of names without one there are `rows`")
+    count = int(lengths.pop())
+    if rows is not None and _counted_rows(rows, len(names) - len(columns)) != count:
+        raise _RefusedError("rows", "must be as many as the columns have values")
+    return count
+
+
+def _counted_rows(rows: Any, width: int) -> int:
+    kinds = {*map(type, rows)} if type(rows) is list else set()
+    if not kinds or not kinds <= {list, dict}:
+        raise _RefusedError("rows", "must be a list of lists of values, or of objects of inputs")
+    lists = rows if kinds == {list} else [row for row in rows if type(row) is list] if list in kinds else ()
+    if {*map(len, lists)} - {width}:
+        raise _RefusedError("rows", "must have as many values in each as there are names")
+    return len(rows)
 
 
 def _layout_of(block: Any) -> _Layout:
@@ -332,9 +353,36 @@ def _check_producer(block: Any) -> None:
         raise _RefusedError("same", "must be an object of columns that all payloads have")
 
 
-def _columns(block: Any, layout: _Layout) -> Iterable[tuple[str, Values]]:
+def _values_of(block: Any) -> Sequence[Values]:
+    """The values of each name, one column after the other; raises _RefusedError for an input that has no name."""
+    columns: list[Values] = block.get("columns") or []
+    rows = block.get("rows")
+    if rows is None:
+        return columns
+    names = block["names"][len(columns) :]
+    if dict in {*map(type, rows)}:
+        if any(not name.startswith(INPUT_PREFIX) for name in names):
+            raise _RefusedError("rows", "may be objects only where all that is in them are inputs")
+        rows = _in_order(rows, [name.removeprefix(INPUT_PREFIX) for name in names])
+    return [*columns, *zip(*rows, strict=True)]
+
+
+def _in_order(rows: Sequence[Any], inputs: Sequence[str]) -> Sequence[Sequence[Any]]:
+    """Each row as a list of the inputs; None where an object lacks one."""
+    width = len(inputs)
+    if width > 1 and {*map(type, rows)} == {dict} and {*map(len, rows)} == {width}:
+        try:
+            return [*map(itemgetter(*inputs), rows)]
+        except KeyError:
+            pass
+    known = frozenset(inputs)
+    if any(type(row) is dict and not row.keys() <= known for row in rows):
+        raise _RefusedError("rows", "must name no other inputs than `names` does")
+    return [[row.get(name) for name in inputs] if type(row) is dict else row for row in rows]
+
+
+def _ruled(block: Any, layout: _Layout, columns: Sequence[Values]) -> Iterable[tuple[str, Values]]:
     """Every column that has a rule, with its values; one value stands for those that all share."""
-    columns = list(zip(*block["rows"], strict=True)) if "rows" in block else block["columns"]
     for name, at in layout.fixed:
         yield name, columns[at]
     told = {name for name, _ in layout.fixed}

@@ -48,6 +48,10 @@ Send = Callable[[Any], Awaitable[None]]
 
 DRAIN = "/payloads/drain"
 """POST: returns when all payloads so far are with the collector; changes nothing, so it needs no token."""
+_USUAL_VALUE = 40
+"""Bytes. A body that is twice as long as its names and such values is written anew for the payload log: of white space
+and of names that are given twice nothing may fill the buffer.
+"""
 OFF_LOOP_ROWS = 100
 """Larger batches are predicted in a thread, so that health checks and single rows go on."""
 _JSON = (b"content-type", b"application/json")
@@ -82,6 +86,7 @@ class PredictionApp:
         if log is not None:
             names = dict.fromkeys([*(column.name for column in manifest.columns), *manifest.keys.values()])
             log.expect(tuple(names), self._id_column)
+            self._longest_kept = 2 * sum(len(name) + _USUAL_VALUE for name in names)
         self._log = log
         self._explaining = Explaining(model)
         self._model = model
@@ -186,7 +191,8 @@ class PredictionApp:
                 )
                 return
             parsed = parse(body)
-            self._read_rows(call, parsed)
+            if self._read_rows(call, parsed) and self._log is not None and len(body) <= self._longest_kept:
+                call.sent = body
             if v2 and type(parsed.get("id")) is str and not call.request_id:
                 call.request_id = parsed["id"][:MAX_TOKEN]
             if call.event_time is not None:
@@ -263,18 +269,23 @@ class PredictionApp:
             return error.joined(others.one_by_one())
         return error
 
-    def _read_rows(self, call: Call, parsed: Any) -> None:
-        """Give the call the rows of its body, all valid; raises InvalidRequestError."""
+    def _read_rows(self, call: Call, parsed: Any) -> bool:
+        """Give the call the rows of its body, all valid; raises InvalidRequestError.
+
+        Returns whether the body is one row that the model reads letter by letter.
+        """
         row = open_inference.one_row(parsed) if call.v2 else parsed
-        plain = self._plain_rows.of(row)
+        plain = self._plain_rows.read(row)
+        is_as_sent = False
         if plain is not None:
-            call.rows, call.plain = plain, True
+            (call.rows, is_as_sent), call.plain = plain, True
         elif call.v2:
             call.rows = open_inference.rows_of(parsed, self._schema, row)
         else:
             call.rows = self._schema.rows_of(parsed)
         if self._is_of_groups:
             self._schema.check_group(call.rows)
+        return is_as_sent and not call.v2
 
     async def _predict_rows(self, call: Call, model: Model, send: Send) -> None:
         rows = call.rows

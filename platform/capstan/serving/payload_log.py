@@ -1,8 +1,8 @@
 """Sends every answered row to the collector, beside the requests and never in their way.
 
-A bounded buffer takes payloads as bytes; one task sends them in batches and retries until they are acknowledged. When
-the collector stays away the oldest are dropped. Each payload has a number, so that what is missing downstream is either
-counted as lost here or provably a bug.
+A bounded buffer takes payloads as they lie there; one task writes and sends them in batches and retries until they are
+acknowledged. When the collector stays away the oldest are dropped. Each payload has a number, so that what is missing
+downstream is either counted as lost here or provably a bug.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from uuid import uuid4
 
 import aiohttp
 
-from capstan.domain.payload_limits import LARGEST_BATCH
-from capstan.serving.payload_blocks import COPY, BlockWriter, Part, body_of, with_lengths
+from capstan.serving.payload_blocks import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    COPY,
+    BlockWriter,
+    Part,
+    WaitingRows,
+    body_of,
+)
 from capstan.serving.requests import Call
 
 MEDIA_TYPE = "application/json"
 BUFFER_ROWS = 60_000
 BUFFER_BYTES = 64 * 2**20
-BATCH_ROWS = 2000
-BATCH_BYTES = LARGEST_BATCH // 2
-"""Rows of thousands of columns fill a batch long before there are so many."""
 BATCH_SECONDS = 0.1
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
@@ -61,7 +65,9 @@ class PayloadLog:
     lost: int = 0
     lost_copies: int = 0
     """Of those: payloads that stand for no answer to a user, of mirrored requests and of rows beside the first."""
-    _buffer: deque[Part] = field(default_factory=deque)
+    _buffer: deque[Part | WaitingRows] = field(default_factory=deque)
+    _waiting: WaitingRows | None = None
+    """The last of the buffer, if it may take another row."""
     _batch: list[Part] = field(default_factory=list)
     """Being sent; also counts as buffered."""
     _rows: int = 0
@@ -114,19 +120,39 @@ class PayloadLog:
         # One row is what nearly every request has: here each call and attribute counts.
         self.produced = number = self.produced + 1
         self.on_produced(1)
-        if self._rows + self._sending >= self.buffer_rows and not self._has_room(1):
-            self._lose_unwritten("overflow", call, 0, 1)
-            return
         row, said = rows[0] if rows else None, outputs[0] if outputs else None
+        self._add_row(call, status, seconds, wall, number, 0, row, said, said is None and len(outputs) > 0)
+
+    def _add_row(
+        self,
+        call: Call,
+        status: int,
+        seconds: float,
+        wall: float,
+        number: int,
+        place: int,
+        row: Mapping[str, Any] | None,
+        outputs: Outputs | None,
+        nonfinite: bool,
+    ) -> None:
+        if self._rows + self._sending >= self.buffer_rows and not self._has_room(1):
+            self._lose_unwritten("overflow", call, place, 1)
+            return
+        last = self._waiting
+        before = 0 if last is None else last.size
         try:
-            part = self._writer.row(
-                call, status, seconds, wall, number, 0, row, said, said is None and len(outputs) > 0
+            waiting = self._writer.add(
+                last, call, status, seconds, wall, number, place, row, outputs, nonfinite
             )
         except (TypeError, ValueError):
             # A value that JSON can't hold must cost its own payload, not the log.
-            self._lose_unwritten("rejected", call, 0, 1)
+            self._lose_unwritten("rejected", call, place, 1)
             return
-        self._keep(part)
+        if waiting is not last:
+            self._waiting = waiting
+            self._buffer.append(waiting)
+            before = 0
+        self._count(1, waiting.size - before)
 
     def _add_many(
         self,
@@ -143,19 +169,9 @@ class PayloadLog:
             return
         first = self._numbered(len(rows))
         for place, row in enumerate(rows):
-            if not self._has_room(1):
-                self._lose_unwritten("overflow", call, place, 1)
-                continue
             said = outputs[place] if outputs else None
             is_unsound = said is None and len(outputs) > 0
-            try:
-                part = self._writer.row(
-                    call, status, seconds, wall, first + place, place, row, said, is_unsound
-                )
-            except (TypeError, ValueError):
-                self._lose_unwritten("rejected", call, place, 1)
-            else:
-                self._keep(part)
+            self._add_row(call, status, seconds, wall, first + place, place, row, said, is_unsound)
 
     def add_columns(
         self,
@@ -187,8 +203,10 @@ class PayloadLog:
             return
         try:
             part = self._writer.rows(call, status, seconds, wall, first, place, columns, outputs)
-            if len(part[4]) <= BATCH_BYTES or count == 1:
-                self._keep(part)
+            if part.size <= BATCH_BYTES or count == 1:
+                self._waiting = None
+                self._buffer.append(part)
+                self._count(count, part.size)
                 return
         except (TypeError, ValueError):
             if count == 1:
@@ -211,40 +229,79 @@ class PayloadLog:
     def _has_room(self, count: int) -> bool:
         """Make room by dropping the oldest, where that helps."""
         while self._buffer and self._rows + self._sending + count > self.buffer_rows:
-            self._lose("overflow", (self._oldest(),))
+            self._drop_oldest()
         return self._rows + self._sending + count <= self.buffer_rows
 
-    def _keep(self, part: Part) -> None:
-        self._buffer.append(part)
-        self._rows = rows = self._rows + part[2]
-        self._bytes = size = self._bytes + len(part[4])
-        if rows == part[2]:
+    def _count(self, rows: int, size: int) -> None:
+        """So much was added to the buffer."""
+        self._rows = all_rows = self._rows + rows
+        self._bytes = all_bytes = self._bytes + size
+        if all_rows == rows:
             self._wake.set()
-        if rows >= BATCH_ROWS or size >= self._much:
+        if all_rows >= BATCH_ROWS or all_bytes >= self._much:
             self._full.set()
-            while self._bytes > self.buffer_bytes and len(self._buffer) > 1:
-                self._lose("overflow", (self._oldest(),))
+            while self._bytes > self.buffer_bytes and self._has_older():
+                self._drop_oldest()
 
-    def _oldest(self) -> Part:
-        part = self._buffer.popleft()
-        self._rows -= part[2]
-        self._bytes -= len(part[4])
-        return part
+    def _has_older(self) -> bool:
+        """Whether something would be left without the oldest."""
+        return len(self._buffer) > 1 or (
+            isinstance(self._buffer[0], WaitingRows) and self._buffer[0].rows > 1
+        )
+
+    def _drop_oldest(self) -> None:
+        """Lose the oldest row, or the oldest block where it is written."""
+        oldest = self._buffer[0]
+        if isinstance(oldest, WaitingRows):
+            rows = 1
+            copies, size = oldest.drop_oldest()
+        else:
+            rows, copies, size = oldest.rows, oldest.copies, oldest.size
+        self._rows -= rows
+        self._bytes -= size
+        self._count_lost("overflow", rows, copies)
+        if not isinstance(oldest, WaitingRows) or not oldest.rows:
+            self._buffer.popleft()
+            if oldest is self._waiting:
+                self._waiting = None
+
+    def _take_oldest(self) -> Part | WaitingRows:
+        oldest = self._buffer.popleft()
+        if oldest is self._waiting:
+            self._waiting = None
+        self._rows -= oldest.rows
+        self._bytes -= oldest.size
+        return oldest
 
     def _next_batch(self) -> list[Part]:
         """The oldest payloads, as many as one request may hold."""
         batch: list[Part] = []
         rows = size = 0
-        for part, length in with_lengths(self._buffer):
-            if batch and (rows + part[2] > BATCH_ROWS or size + length > BATCH_BYTES):
+        while self._buffer:
+            oldest = self._buffer[0]
+            if isinstance(oldest, WaitingRows):
+                self._write_oldest()
+                continue
+            if batch and (rows + oldest.rows > BATCH_ROWS or size + oldest.size > BATCH_BYTES):
                 break
-            batch.append(part)
-            rows += part[2]
-            size += length
-        for _ in batch:
-            self._oldest()
+            self._take_oldest()
+            batch.append(oldest)
+            rows += oldest.rows
+            size += oldest.size
         self._sending = rows
         return batch
+
+    def _write_oldest(self) -> None:
+        """Put blocks in the place of rows that wait."""
+        waiting = self._take_oldest()
+        assert isinstance(waiting, WaitingRows)
+        parts, bad = waiting.written()
+        for copy in bad:
+            self._count_lost("rejected", 1, copy)
+        for part in reversed(parts):
+            self._buffer.appendleft(part)
+            self._rows += part.rows
+            self._bytes += part.size
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="payload-log")
@@ -278,6 +335,7 @@ class PayloadLog:
         self._task = None
         if left := [*self._batch, *self._buffer]:
             self._buffer.clear()
+            self._waiting = None
             self._rows = self._bytes = 0
             self._sent()
             self._lose("shutdown", left)
@@ -285,19 +343,21 @@ class PayloadLog:
             async with self._session() as session:
                 await asyncio.wait_for(self._post(session, b"[]", ended=True), 1.0)
 
-    def _lose(self, reason: str, parts: Iterable[Part]) -> None:
-        rows = 0
-        for _, _, count, copies, _, _ in parts:
-            rows += count
-            self.lost_copies += copies
-        self.lost += rows
-        self.on_lost(reason, rows)
+    def _lose(self, reason: str, parts: Iterable[Part | WaitingRows]) -> None:
+        rows = copies = 0
+        for part in parts:
+            rows += part.rows
+            copies += part.copies
+        self._count_lost(reason, rows, copies)
 
     def _lose_unwritten(self, reason: str, call: Call, place: int, count: int) -> None:
-        self.lost += count
-        self.lost_copies += count if call.role == COPY else count - (place == 0)
-        self.on_lost(reason, count)
+        self._count_lost(reason, count, count if call.role == COPY else count - (place == 0))
         self._wake.set()
+
+    def _count_lost(self, reason: str, rows: int, copies: int) -> None:
+        self.lost += rows
+        self.lost_copies += copies
+        self.on_lost(reason, rows)
 
     def _sent(self) -> None:
         self._batch, self._sending = [], 0

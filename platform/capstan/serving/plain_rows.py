@@ -19,6 +19,8 @@ from capstan.serving.schema import MAX_ROWS, Row
 
 _LARGEST = sys.float_info.max
 """Only NaN and the infinities are not between it and its opposite."""
+_AS_SENT, _CHANGED = 1, 2
+"""What is told of a plain row: whether a value of it was replaced by what the model reads. 0: it is not plain."""
 
 
 class PlainRows:
@@ -26,7 +28,7 @@ class PlainRows:
 
     def __init__(self, manifest: Manifest, known_categories: Mapping[str, Collection[str | None]]) -> None:
         """`known_categories`: column -> what the transform tells apart."""
-        self._is_plain = _compiled(manifest, known_categories)
+        self._read_as = _compiled(manifest, known_categories)
         names = {*(column.name for column in manifest.columns), *manifest.keys.values()}
         self._takes_rows = "rows" not in names
 
@@ -35,18 +37,24 @@ class PlainRows:
 
         None: to be looked at closely; some of its values may have been read already.
         """
-        if self._is_plain(body):
-            return [body]  # type: ignore[list-item]
+        found = self.read(body)
+        return None if found is None else found[0]
+
+    def read(self, body: object) -> tuple[list[Row], bool] | None:
+        """The same, and whether the body is one row that the model reads letter by letter."""
+        read_as = self._read_as(body)
+        if read_as:
+            return [body], read_as == _AS_SENT  # type: ignore[list-item]
         if type(body) is dict and len(body) == 1 and self._takes_rows:
             rows = body.get("rows")
-            if type(rows) is list and 0 < len(rows) <= MAX_ROWS and all(map(self._is_plain, rows)):
-                return rows
+            if type(rows) is list and 0 < len(rows) <= MAX_ROWS and all(map(self._read_as, rows)):
+                return rows, False
         return None
 
 
 def _compiled(
     manifest: Manifest, known_categories: Mapping[str, Collection[str | None]]
-) -> Callable[[object], bool]:
+) -> Callable[[object], int]:
     names: dict[str, Any] = {
         "moment": datetime.fromisoformat,
         "category": category,
@@ -59,35 +67,40 @@ def _compiled(
         column = columns.get(name)
         keys = [kind for kind, key in manifest.keys.items() if key == name]
         if column is not None and (column.required or not column.nullable):
-            lines += [f"  v = row[{name!r}]", "  if v is None: return False"]
+            lines += [f"  v = row[{name!r}]", "  if v is None: return 0"]
         else:
             lines += [f"  v = get({name!r})", f"  if v is None: absent += {name!r} not in row"]
         rules = [_key(kind) for kind in keys]
         if column is not None:
             rules.append(_column(column, known_categories.get(name), index, names, manifest))
-        lines.append(f"  elif not ({' and '.join(rules)}): return False")
+        lines.append(f"  elif not ({' and '.join(rules)}): return 0")
         if column is None and "time" not in keys:
-            lines.append(f"  elif type(v) is int: row[{name!r}] = str(v)")
+            lines.append(f"  elif type(v) is int: row[{name!r}] = str(v); told = {_CHANGED}")
         elif column is not None and column.filled and _is_read(column):
-            lines.append(f"  elif read is not v: row[{name!r}] = read")
+            lines += [
+                "  elif read is not v:",
+                f"   row[{name!r}] = read",
+                f"   if read != v or type(read) is not type(v): told = {_CHANGED}",
+            ]
     source = "\n".join(
         [
-            "def is_plain(row):",
-            " if type(row) is not dict: return False",
+            "def read_as(row):",
+            " if type(row) is not dict: return 0",
             " get = row.get",
             " absent = 0",
+            f" told = {_AS_SENT}",
             " try:",
             *lines,
             # All others are there, so that a row of as many has none that is unknown.
-            f"  return len(row) == {len(expected)} - absent",
+            f"  return told if len(row) == {len(expected)} - absent else 0",
             " except (KeyError, TypeError, ValueError, Broken):",
-            "  return False",
+            "  return 0",
         ]
     )
     # Names of columns are quoted; all else that a manifest holds is a value in `names`.
     exec(compile(source, "<plain rows>", "exec"), names)  # noqa: S102
-    is_plain: Callable[[object], bool] = names["is_plain"]
-    return is_plain
+    read_as: Callable[[object], int] = names["read_as"]
+    return read_as
 
 
 def _key(kind: str) -> str:

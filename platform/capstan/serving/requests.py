@@ -71,6 +71,8 @@ class Call:
     rows: Sequence[Row] = ()
     plain: bool = False
     """Whether `PlainRows` knows the rows, so that none has a mark."""
+    sent: bytes = b""
+    """The body, if it is the one row as the model reads it; empty: to be written for the payload log."""
     v2: bool = False
 
 

@@ -131,6 +131,73 @@ def test_no_value_of_a_blocks_field_breaks_the_judge(field: str, value: object) 
             assert columns_of([(found.rows, NOW)], {}, None).num_rows == found.size
 
 
+def beside(**changes: object) -> dict[str, object]:
+    """A block of columns and rows, the first of which is an object that a client sent."""
+    return {
+        "boot": "b", "system": "flights", "version": "v1", "first": 1,
+        "names": ["request_id", "event_time", "output.probability", "input.distance", "input.dest"],
+        "same": {"role": "champion", "attempt": 1, "row": 0, "status": 200},
+        "columns": [["r1", "r2", "r3"], [NOW.isoformat()] * 3, [0.5, 0.25, 0.125]],
+        "rows": [{"dest": "LAX", "distance": 1400}, [337, "JFK"], {"dest": "SFO"}], **changes,
+    }  # fmt: skip
+
+
+def test_columns_and_rows_of_one_block_are_read_beside_each_other() -> None:
+    for found in (judge(beside(), strict=True).rows, accepted(beside())):
+        assert found is not None
+        assert {name: [*values] for name, values in found.inputs.items()} == {
+            "distance": [1400, 337, None],
+            "dest": ["LAX", "JFK", "SFO"],
+        }
+        assert (found.of("request_id"), found.outputs) == (
+            ["r1", "r2", "r3"],
+            {"probability": [0.5, 0.25, 0.125]},
+        )
+    objects = [{"dest": "LAX", "distance": n} for n in range(3)]
+    whole = judge(beside(rows=objects), strict=True).rows
+    assert whole is not None
+    assert {name: [*values] for name, values in whole.inputs.items()} == {
+        "distance": [0, 1, 2],
+        "dest": ["LAX"] * 3,
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": [{"dest": "LAX", "distance": 1, "shoe": 44}, [1, "a"], [2, "b"]]},
+        {"rows": [{"dest": "LAX", "shoe": 44}] * 3},
+        {"rows": [[1, "a"]] * 2},
+        {"rows": [[1, "a", 2]] * 3},
+        {"rows": []},
+        {"rows": None},
+        {"columns": [["r1", "r2", "r3"], [NOW.isoformat()] * 3], "rows": [{"dest": "LAX"}] * 3},
+        {"columns": []},
+    ],
+    ids=[
+        "an unknown column", "an unknown column in all", "too few", "too wide", "none", "no rows",
+        "an output in an object", "no columns",
+    ],
+)  # fmt: skip
+def test_a_block_whose_rows_do_not_fit_its_columns_is_refused(changes: dict[str, object]) -> None:
+    found = judge(beside(**changes), strict=True)
+    assert found.rows is None
+    assert {one.field for one in found.refused.values()} <= {"rows", "columns"}
+    assert len(found.refused) == found.size > 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(field=st.sampled_from(_FIELDS), value=_JSON, rows=st.lists(_JSON, max_size=3))
+def test_no_value_breaks_the_judge_of_columns_beside_rows(
+    field: str, value: object, rows: list[object]
+) -> None:
+    for changes in ({field: value}, {"rows": rows}, {"rows": [{"dest": value}, [value, 1], {field: 1}]}):
+        found = judge(beside(**changes), strict=True)
+        assert (found.rows is None) == (len(found.refused) == found.size)
+        if found.rows is not None and not found.refused:
+            assert columns_of([(found.rows, NOW)], {}, None).num_rows == found.size
+
+
 @settings(max_examples=60, deadline=None)
 @given(inputs=st.dictionaries(st.text(max_size=12), _JSON, max_size=5), output=_SCALARS)
 def test_what_the_judge_takes_can_be_stored(

@@ -14,12 +14,14 @@ from typing import Any
 
 import httpx
 import numpy as np
+import orjson
 import pytest
-from sent_payloads import RecordingLog
+from sent_payloads import RecordingLog, written
 
 from capstan.errors import UnfitValueError
 from capstan.serving.app import PredictionApp
 from capstan.serving.model import Model, load
+from capstan.serving.payload_blocks import body_of
 from capstan.serving.settings import ServiceSettings
 
 ROW = {"distance": 1200, "temp": 3.5, "carrier": "UA", "dest": "LAX", "flight_id": "f-1"}
@@ -242,6 +244,51 @@ def test_a_copy_and_a_made_up_arm_belong_to_no_arm(service: Service) -> None:
     service.post(ROW, headers={"x-capstan-arm": "no version!", "x-capstan-key": "me"})
     assert [record.arm for record in service.log.records] == [None, None]
     assert [record.unit for record in service.log.records] == [None, "me"]
+
+
+def sent_rows(service: Service) -> list[Any]:
+    """Of all payloads the rows of inputs, as they go to the collector."""
+    blocks = orjson.loads(body_of(written(service.log._buffer)))
+    return [row for block in blocks for row in block["rows"]]
+
+
+def test_a_row_that_is_read_as_it_was_sent_goes_to_the_collector_in_its_own_bytes(service: Service) -> None:
+    mine = b'{ "flight_id": "f-1", "temp": 3.50e0, "dest":"LAX","distance":1200, "carrier": "UA"}'
+    assert service.ask("POST", "/predict", content=mine).status_code == 200
+    (part,) = written(service.log._buffer)
+    assert mine in part.body
+    (record,) = service.log.records
+    assert (record.inputs, record.entity_id) == (ROW, "f-1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({**ROW, "flight_id": 7}).encode(),
+        json.dumps({"rows": [ROW]}).encode(),
+        json.dumps({**ROW, "dest": "never seen"}).encode(),
+        b"%b%b" % (json.dumps(ROW).encode(), b" " * 1000),
+    ],
+    ids=["an id that is read as text", "in a list", "with a mark", "white space"],
+)
+def test_any_other_row_is_written_as_the_model_read_it(service: Service, body: bytes) -> None:
+    assert service.ask("POST", "/predict", content=body).status_code == 200
+    service.post(ROW)
+    written_anew, as_sent = sent_rows(service)
+    assert (type(written_anew), type(as_sent)) == (list, dict)
+    found, other = service.log.records
+    row = orjson.loads(body)
+    row = row.get("rows", [row])[0]
+    assert found.inputs == {**row, "flight_id": str(row["flight_id"])}
+    assert (other.inputs, [one.sequence for one in (found, other)]) == (ROW, [1, 2])
+
+
+def test_of_a_refused_request_no_input_is_kept(service: Service) -> None:
+    headers = {"x-capstan-event-time": "yesterday"}
+    replayed = Service(service.app._model, event_time_header=True)  # type: ignore[arg-type]
+    assert replayed.post(ROW, headers=headers).status_code == 422
+    (record,) = replayed.log.records
+    assert (record.status, record.inputs, record.outputs) == (422, {}, None)
 
 
 def test_every_row_of_a_batch_is_a_payload(service: Service) -> None:

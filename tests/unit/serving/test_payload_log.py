@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import web
-from sent_payloads import Record, records
+from sent_payloads import Record, records, written
 
 from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.serving import payload_log
-from capstan.serving.payload_blocks import body_of
-from capstan.serving.payload_log import BATCH_ROWS, PayloadLog
+from capstan.serving.payload_blocks import BATCH_ROWS, body_of
+from capstan.serving.payload_log import PayloadLog
 from capstan.serving.requests import Call
 
 
@@ -171,7 +171,7 @@ def test_names_of_columns_count_in_what_the_collector_takes_at_once() -> None:
         add(log, number, inputs={}, outputs=None if number % 2 else {"probability": 0.5})
     taken = 0
     while batch := log._next_batch():
-        taken += sum(part[2] for part in batch)
+        taken += sum(part.rows for part in batch)
         assert len(body_of(batch)) <= LARGEST_BATCH
     assert (taken, log._rows, log._bytes, log.lost) == (900, 0, 0, 0)
 
@@ -181,7 +181,7 @@ def test_the_buffer_is_bounded_in_bytes_too_and_drops_the_oldest() -> None:
     log = log_to(1, "text", buffer_bytes=50_000, on_lost=lambda *told: lost.append(told))
     for number in range(100):
         add(log, number, inputs={"text": "x" * 5000})
-    kept = records(body_of(log._buffer))
+    kept = records(body_of(written(log._buffer)))
     assert sum(len(one.inputs["text"]) for one in kept) <= 50_000
     assert log.lost == sum(payloads for _, payloads in lost) == 100 - len(kept)
     assert kept[-1].request_id == "r-99"
@@ -346,6 +346,36 @@ def test_a_value_that_json_cannot_hold_costs_its_own_record_only() -> None:
     run(scenario)
 
 
+def test_an_answer_that_json_cannot_hold_costs_its_own_record_only() -> None:
+    async def scenario() -> None:
+        async with Collector().running() as collector:
+            losses: list[tuple[str, int]] = []
+            log = log_to(collector.port, on_lost=lambda *told: losses.append(told))
+            for number in range(1, 8):
+                role = "shadow" if number == 3 else "champion"
+                add(log, number, outputs={"label": object() if number in (3, 4) else number}, role=role)
+            assert log._rows == 7
+            log.start()
+            await log.stop()
+        assert [one.request_id for one in collector.records] == ["r-1", "r-2", "r-5", "r-6", "r-7"]
+        assert [one.sequence for one in collector.records] == [1, 2, 5, 6, 7]
+        assert (log.produced, log.lost, log.lost_copies, losses) == (7, 2, 1, [("rejected", 1)] * 2)
+        assert (log._rows, log._bytes) == (0, 0)
+
+    run(scenario)
+
+
+def test_what_all_rows_of_a_block_share_is_written_once() -> None:
+    log = log_to(1, "distance")
+    for number in range(3):
+        add(log, number, wall=1_700_000_000.0 + number, unit=f"u{number}")
+    (block,) = orjson.loads(body_of(log._next_batch()))
+    assert block["names"] == ["request_id", "event_time", "unit", "output.probability", "input.distance"]
+    assert block["same"].keys() == {
+        "row", "role", "attempt", "arm", "entity_id", "status", "latency_seconds", "nonfinite",
+    }  # fmt: skip
+
+
 def test_a_stop_flushes_what_was_just_added() -> None:
     async def scenario() -> None:
         async with Collector().running() as collector:
@@ -468,8 +498,8 @@ def test_rows_of_a_request_are_a_block_of_columns_whatever_lies_around_them() ->
             )
             log.start()
             await log.stop()
-        assert [("columns" in block, block["first"]) for block in collector.blocks] == [
-            (False, 1), (True, 3), (False, 303), (False, 304), (False, 305),
+        assert [("rows" in block, block["first"]) for block in collector.blocks] == [
+            (True, 1), (False, 3), (False, 303), (True, 304), (True, 305),
         ]  # fmt: skip
         many = collector.records[2:302]
         assert [(one.row, one.entity_id, one.inputs["distance"]) for one in many] == [

@@ -146,6 +146,8 @@ def test_a_row_as_training_saw_it_is_plain_and_stays_as_it_is(change: dict[str, 
     row = {**PLAIN, **change}
     assert ROWS.of(row) == [{**PLAIN, **change}]
     assert ROWS.of({"rows": [row, PLAIN]}) == [row, PLAIN]
+    assert ROWS.read(row) == ([row], True)
+    assert ROWS.read({"rows": [row]}) == ([row], False)
     assert looked_at(row) == row
 
 
@@ -163,6 +165,7 @@ def test_a_row_as_training_saw_it_is_plain_and_stays_as_it_is(change: dict[str, 
 def test_what_a_client_may_write_otherwise_is_read_and_plain(
     name: str, written: object, read: object
 ) -> None:
+    assert ROWS.read({**PLAIN, name: written}) == ([{**PLAIN, name: read}], False)
     (row,) = ROWS.of({**PLAIN, name: written}) or ()
     assert (row[name], type(row[name])) == (read, type(read))
     assert row == {**PLAIN, name: read} == looked_at({**PLAIN, name: written})

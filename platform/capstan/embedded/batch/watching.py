@@ -20,8 +20,8 @@ import httpx
 from capstan.domain.batches import PartitionInputs
 from capstan.domain.versions import SystemName, VersionName
 from capstan.outages import answer_in_words, in_words
-from capstan.serving.payload_blocks import BlockWriter, Part, body_of, with_lengths
-from capstan.serving.payload_log import BATCH_BYTES, MEDIA_TYPE, NEVER_ACCEPTED
+from capstan.serving.payload_blocks import BATCH_BYTES, BATCH_ROWS, BlockWriter, Part, WaitingRows, body_of
+from capstan.serving.payload_log import MEDIA_TYPE, NEVER_ACCEPTED
 from capstan.serving.requests import Call
 from capstan.serving.schema import Row
 from capstan.tasks.task import Outputs
@@ -34,7 +34,7 @@ ROLE = "batch"
 PART = "the collector"
 _TRIES = 4
 _FIRST_PAUSE_SECONDS = 0.5
-_SENT = 2000
+_NO_JSON = "a row cannot be written as JSON"
 
 
 def now() -> datetime:
@@ -83,7 +83,7 @@ class WatchedRows:
     def take(self, rows: Sequence[tuple[Row, Row]], outputs: Sequence[Outputs]) -> None:
         """Rows with what the model read of them, and its answers."""
         assert self._writer is not None
-        parts: list[Part] = []
+        waiting: list[WaitingRows] = []
         # Now, not when the batch began: its last rows would be hours late, and their window decided.
         moment = self.clock().timestamp()
         for request in self._requests(zip(rows, outputs, strict=True)):
@@ -94,12 +94,21 @@ class WatchedRows:
             for place, ((row, read), answer) in enumerate(request):
                 self._number += 1
                 named = (self._name, asked) if self.group_column is None else (f"{self._name}-{asked}", place)
+                last = waiting[-1] if waiting else None
                 try:
-                    parts.append(self._part(self._writer, *named, row, read, answer, moment))
+                    found = self._kept(self._writer, last, *named, row, read, answer, moment)
                 except (TypeError, ValueError) as error:
-                    self._lose(1, f"a row cannot be written as JSON: {error}")
+                    self._lose(1, f"{_NO_JSON}: {error}")
+                    continue
+                if found is not last:
+                    waiting.append(found)
+        parts: list[Part] = []
+        for one in waiting:
+            written, bad = one.written()
+            parts += written
+            self._lose(len(bad), _NO_JSON)
         for some in _batches(parts):
-            self._send(body_of(some), len(some))
+            self._send(body_of(some), sum(part.rows for part in some))
 
     def _requests(self, rows: Iterable[Answered]) -> Iterator[list[Answered]]:
         column = self.group_column
@@ -108,22 +117,23 @@ class WatchedRows:
         else:
             yield from (list(same) for _, same in itertools.groupby(rows, lambda one: one[0][0][column]))
 
-    def _part(
+    def _kept(
         self,
         writer: BlockWriter,
+        waiting: WaitingRows | None,
         request_id: str,
         place: int,
         row: Row,
         read: Row,
         answer: Outputs,
         moment: float,
-    ) -> Part:
+    ) -> WaitingRows:
         if self._inputs != tuple(read):
             self._inputs = tuple(read)
             writer.expect(self._inputs, self.id_column)
         call = Call(0.0, role=ROLE, request_id=request_id)
         told = {**read, self.id_column: row.get(self.id_column)}
-        return writer.row(call, 200, None, moment, self._number, place, told, answer, nonfinite=False)
+        return writer.add(waiting, call, 200, None, moment, self._number, place, told, answer)
 
     def _send(self, body: bytes, count: int) -> None:
         why = self.why_lost
@@ -166,11 +176,12 @@ class WatchedRows:
 def _batches(parts: Sequence[Part]) -> list[list[Part]]:
     """As many as one body may hold in each."""
     found: list[list[Part]] = []
-    size = 0
-    for part, length in with_lengths(parts):
-        if not found or len(found[-1]) >= _SENT or size + length > BATCH_BYTES:
+    rows = size = 0
+    for part in parts:
+        if not found or rows + part.rows > BATCH_ROWS or size + part.size > BATCH_BYTES:
             found.append([])
-            size = 0
+            rows = size = 0
         found[-1].append(part)
-        size += length
+        rows += part.rows
+        size += part.size
     return found
