@@ -6,8 +6,10 @@ here is numpy and plain Python, so that serving need not import what training re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from capstan.features.values import ColumnType, category, is_missing, number
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
+_PLAIN_NUMBERS = frozenset((float, int, type(None)))
 
 
 def column_of(table: Any, name: str) -> Any:
@@ -30,6 +33,21 @@ def column_of(table: Any, name: str) -> Any:
             f"there is no column {name!r}, which a feature is made from; the columns are "
             f"{', '.join(map(str, names))}"
         ) from None
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Rows as columns of their values, as they are; None where a row lacks one. There is at least one row."""
+    if len(names) > 1:
+        with suppress(KeyError):
+            return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
+    return {name: tuple([row.get(name) for row in rows]) for name in names}
+
+
+def as_they_are(values: Sequence[object]) -> npt.NDArray[np.object_]:
+    """An array of the values themselves: numpy would make texts of numbers that stand beside texts."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def type_of(values: Any) -> ColumnType:
@@ -48,17 +66,24 @@ def type_of(values: Any) -> ColumnType:
 
 def numbers(values: Any, column: str, kind: ColumnType = ColumnType.NUMBER) -> Floats:
     """The column as floats; nan where a value is missing or not finite."""
-    result: Floats
+    result = as_floats(values, column, kind)
+    return np.where(np.isfinite(result), result, np.nan)
+
+
+def as_floats(values: Any, column: str, kind: ColumnType = ColumnType.NUMBER) -> Floats:
+    """The column as floats; nan or an infinity where a value is missing or not finite."""
     if _is_arrow(values):
-        result = _arrow_numbers(values, column, kind)
-    else:
+        return _arrow_numbers(values, column, kind)
+    if type(values) is not tuple:
         array = np.asarray(values)
         if array.dtype.kind in "fiub":
-            result = array.astype(np.float64)
-        else:
-            listed = array.tolist() if array.dtype.kind != "M" else list(array)
-            result = np.array([number(value, column, kind) for value in listed], dtype=np.float64)
-    return np.where(np.isfinite(result), result, np.nan)
+            return array.astype(np.float64)
+        values = array.tolist() if array.dtype.kind != "M" else list(array)
+    if _PLAIN_NUMBERS.issuperset(map(type, values)):
+        # A whole number that no float can be is no finite one.
+        with suppress(OverflowError):
+            return np.array(values, dtype=np.float64)
+    return np.array([number(value, column, kind) for value in values], dtype=np.float64)
 
 
 def codes(values: Any, code: Callable[[str | None], int], kind: ColumnType = ColumnType.TEXT) -> Codes:

@@ -42,6 +42,14 @@ def compile_columns(pipeline: Any) -> Callable[[Any], Scores]:
     return predict
 
 
+def is_faster(pipeline: Any) -> bool:
+    """Whether hundreds of JSON rows are predicted faster as columns: each tree is walked by numpy, not by Python.
+
+    The sum of a linear model takes Python less time than to make arrays of the values.
+    """
+    return type(pipeline.steps[-1][1]).__name__.startswith("HistGradientBoosting")
+
+
 def _totals_of(model: Any) -> Callable[[Floats], Floats]:
     """(rows, totals): what the answer is made of."""
     kind = type(model).__name__

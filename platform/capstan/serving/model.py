@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import orjson
 
 from capstan.errors import InvalidDataError
+from capstan.features.columns import as_they_are, columns_of
 from capstan.serving.lean_imports import RARELY_USED, deferred
 from capstan.serving.manifest import Manifest, read_manifest
 from capstan.tasks import Predictions, task_together
@@ -29,6 +30,8 @@ BATCH_BYTES = 64 * 2**20
 """Of the matrix that one part of a batch becomes: many rows of many categories must not take the memory."""
 COMPILED_ROWS = 1000
 """So many rows are still faster one by one by the compiled path: 100 take 0.4-1.3 ms, 4 ms by the pipeline."""
+COLUMN_ROWS = 300
+"""From so many rows on trees are faster by columns: 500 take 4.3 ms instead of 6.3, 1,000 take 8 instead of 13."""
 # The compiled path adds the same numbers in another order; nothing else may differ.
 _TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -64,6 +67,10 @@ class Model:
         self.folder: Path | None = None
         """Where it was loaded from; None: nowhere."""
         self._explainer: Explainer | None = None
+        self._columns: ColumnPredictor | None = None
+        """As `by_columns`, once it is proven."""
+        self._read_as_numbers: frozenset[str] = frozenset()
+        """Columns that the transform reads as numbers only."""
         self.fallback = fallback
         """Why single rows go through the pipeline, which is some ten times slower; empty if they don't."""
 
@@ -74,6 +81,10 @@ class Model:
 
     def predict_rows(self, rows: Sequence[Mapping[str, object]]) -> Scores:
         """Scores in the order of the rows."""
+        if self._columns is not None and len(rows) >= COLUMN_ROWS:
+            # Whatever is wrong with a value, the path of its row says it.
+            with suppress(Exception):
+                return self._predict_columns(self._columns, rows)
         if self._compiled is not None and len(rows) <= COMPILED_ROWS:
             return np.asarray([self._compiled(row) for row in rows], dtype=np.float64)
         return self.predict_batch(rows)
@@ -83,6 +94,40 @@ class Model:
         if self._compiled is None:
             return self.predict_batch([row])[0]
         return self._compiled(row)
+
+    def _predict_columns(self, predict: ColumnPredictor, rows: Sequence[Mapping[str, object]]) -> Scores:
+        """In parts where the matrix would be large, as `predict_batch`."""
+        most = self._batch_rows or len(rows)
+        found: list[Any] = []
+        for begin in range(0, len(rows), most):
+            found += predict(self._columns_of(rows[begin : begin + most]))
+        return np.asarray(found, dtype=np.float64)
+
+    def _columns_of(self, rows: Sequence[Mapping[str, object]]) -> dict[str, Any]:
+        """What the transform reads."""
+        return {
+            name: values if name in self._read_as_numbers else as_they_are(values)
+            for name, values in columns_of(rows, self._names).items()
+        }
+
+    def prove_columns(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Predict many rows by columns from now on, if that gives the bits of the compiled path for these."""
+        from capstan.features.columnwise import is_faster
+        from capstan.features.kinds import FittedCustom, FittedNumeric
+
+        predict = self.by_columns()
+        if predict is None or self._compiled is None or not rows or not is_faster(self._pipeline):
+            return
+        features = _transform_of(self._pipeline).features_
+        if any(isinstance(feature, FittedCustom) for feature in features):
+            # A function of somebody's may give a value something else beside other values.
+            return
+        others = {one.settings.column for one in features if not isinstance(one, FittedNumeric)}
+        self._read_as_numbers = frozenset(one.settings.column for one in features) - others
+        with suppress(Exception):
+            found = self._predict_columns(predict, rows)
+            if np.array_equal(found, [self._compiled(row) for row in rows], equal_nan=True):
+                self._columns = predict
 
     def explainer(self) -> Explainer:
         """What explains its answers, made when it is first asked for: most versions are never asked.
@@ -164,10 +209,13 @@ def _proven(model_dir: Path, manifest: Manifest, pipeline: Any) -> Model:
     except Exception as error:
         # Whatever a custom estimator does wrong here, the pipeline itself can still serve it.
         return Model(manifest, pipeline, None, f"not compiled: {error!r}")
-    difference = compare(plain, compiled, [*_sample(model_dir, manifest), *edge_rows(manifest)])
+    proven = [*_sample(model_dir, manifest), *edge_rows(manifest)]
+    difference = compare(plain, compiled, proven)
     if difference:
         return Model(manifest, pipeline, None, difference)
-    return Model(manifest, pipeline, compiled)
+    served = Model(manifest, pipeline, compiled)
+    served.prove_columns(proven)
+    return served
 
 
 def as_served(model_dir: Path, table: Any) -> Callable[[npt.NDArray[np.int64]], Predictions]:

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import aiohttp
 
+from capstan.features.columns import columns_of
 from capstan.serving.payload_blocks import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -164,7 +165,7 @@ class PayloadLog:
         outputs: Sequence[Outputs | None],
     ) -> None:
         if outputs and None not in outputs:
-            columns = {name: [row.get(name) for row in rows] for name in self._inputs}
+            columns = columns_of(rows, self._inputs)
             self.add_columns(call, status, seconds, wall, columns, outputs)  # type: ignore[arg-type]
             return
         first = self._numbered(len(rows))

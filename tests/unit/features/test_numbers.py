@@ -6,10 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from capstan.features.columns import as_they_are, numbers
 from capstan.features.kinds import NumericSettings
+from capstan.features.transform import FeatureTransform
+from capstan.features.values import number
 
+MANY = st.lists(
+    st.none() | st.floats() | st.integers(-(10**400), 10**400) | st.booleans() | st.just(""),
+    min_size=1,
+    max_size=6,
+)
 VALUES = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 100.0])
 
 
@@ -67,3 +77,23 @@ def test_the_mode_is_the_value_that_was_seen_most_often() -> None:
     seen = np.array([7.0, 3.0, 7.0, 1.0])
 
     assert made(np.array([np.nan]), seen=seen, impute="Mode") == [7]
+
+
+@given(MANY)
+def test_a_column_of_values_is_read_as_each_of_them_alone(values: list[object]) -> None:
+    alone = [number(value, "x") for value in values]
+    for column in (tuple(values), as_they_are(values)):
+        assert numbers(column, "x").tobytes() == np.array(alone).tobytes()
+
+
+@given(st.lists(st.tuples(*[st.floats() | st.none()] * 4), min_size=1, max_size=5))
+def test_columns_that_are_transformed_together_have_the_bits_of_each_alone(
+    rows: list[tuple[Any, ...]],
+) -> None:
+    scales = ("ZScore", "None", "MinMax", "Log")
+    settings = [NumericSettings(scale, scale, scale=scale) for scale in scales]  # type: ignore[arg-type]
+    fitted = FeatureTransform(settings).fit({scale: VALUES * (at + 1) / 3 for at, scale in enumerate(scales)})
+    table = dict(zip(scales, zip(*rows, strict=True), strict=True))
+    together = fitted.transform(table)
+    alone = [one.transform(as_they_are(table[one.settings.column])) for one in fitted.features_]
+    assert together.tobytes() == np.concatenate(alone, axis=1).tobytes()

@@ -19,7 +19,7 @@ from unit.serving.test_app import ROW, Service
 
 from capstan.features.kinds import CategoricalSettings, NumericSettings
 from capstan.features.transform import FeatureTransform
-from capstan.serving.model import Model, load
+from capstan.serving.model import COLUMN_ROWS, Model, load
 
 NAMES = {3: ["1.5 or less", "on time", "é'\"%"], 2: ["no", "yes"]}
 V2 = "/v2/models/toy/infer"
@@ -61,6 +61,32 @@ def model_of(folder: Path, estimator: Any, classes: int) -> Model:
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     name, classes = request.param
     return model_of(tmp_path_factory.mktemp("model"), MODELS[name], classes)
+
+
+def test_many_rows_go_through_trees_as_columns_with_the_bits_of_single_rows(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "distance": 8.5 * n,
+            "temp": None if n % 7 == 0 else n / 3,
+            "dest": "LAX",
+            "carrier": ("AA", None)[n % 2],
+        }
+        for n in range(COLUMN_ROWS)
+    ]
+    del rows[3]["temp"], rows[5]["carrier"]
+    asked: list[int] = []
+    alone = [model.predict_row(row) for row in rows]
+    predict = model._columns
+    if predict is not None:
+        monkeypatch.setattr(model, "_columns", lambda columns: asked.append(len(rows)) or predict(columns))
+    assert np.array_equal(model.predict_rows(rows), alone)
+    is_of_trees = isinstance(model.pipeline[-1], HistGradientBoostingClassifier)
+    assert asked == ([COLUMN_ROWS] if is_of_trees else [])
+    asked.clear()
+    model.predict_rows(rows[1:])
+    assert not asked, "fewer rows are predicted one by one"
 
 
 def test_one_row_and_many_are_answered_by_compiled_code_with_every_class(model: Model) -> None:

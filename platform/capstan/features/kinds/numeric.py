@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from capstan.features.columns import Floats, numbers, type_of
+from capstan.features.columns import Floats, as_floats, numbers, type_of
 from capstan.features.kinds.kind import Booleans, RowPlace
 from capstan.features.values import ColumnType, number
 
@@ -122,6 +123,11 @@ class FittedNumeric:
         return False
 
     @property
+    def is_straight(self) -> bool:
+        """Whether a value is only moved and stretched, so that many such columns can be one matrix."""
+        return self.edges is None and self.settings.scale != "Log"
+
+    @property
     def known(self) -> None:
         """Any number is one that it can be asked about."""
         return None
@@ -142,6 +148,19 @@ class FittedNumeric:
             elif self.settings.scale != "None":
                 values = (values - self.center) / self.spread
         return values.reshape(-1, 1)
+
+    @staticmethod
+    def transform_straight(features: Sequence[FittedNumeric], table_columns: Sequence[Any]) -> Floats:
+        """What `transform` makes of each of these columns, all of them straight, to the bit."""
+        matrix = np.empty((len(table_columns[0]), len(features)))
+        for at, (feature, values) in enumerate(zip(features, table_columns, strict=True)):
+            matrix[:, at] = as_floats(values, feature.settings.column, feature.type)
+        matrix = np.where(np.isfinite(matrix), matrix, [feature.missing for feature in features])
+        with np.errstate(over="ignore"):
+            found: Floats = (matrix - [feature.center for feature in features]) / [
+                feature.spread for feature in features
+            ]
+        return found
 
     def unseen(self, table_column: Any) -> int:  # noqa: ARG002 — a number is never unseen
         return 0
