@@ -20,6 +20,8 @@ class Bad(BaseEstimator):
         self.is_fitted_ = True
         if hasattr(inner, "classes_"):
             self.classes_ = inner.classes_
+        if hasattr(inner, "offset_"):
+            self.offset_ = inner.offset_
 
     def __setstate__(self, state):
         if state["fault"] == "crashes":
@@ -36,6 +38,9 @@ class Bad(BaseEstimator):
 
     def predict_proba(self, rows):
         return self._answered(rows, self.inner.predict_proba(rows))
+
+    def score_samples(self, rows):
+        return self._answered(rows, self.inner.score_samples(rows))
 
     def _answered(self, rows, answers):
         if all(self._is_harmless(row) for row in np.asarray(rows, dtype=float)):

@@ -18,12 +18,15 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LinearRegression
 
 from capstan.features.several_models import SeveralModels
 from capstan.spec.combination import Combination
 from capstan.spec.tasks import TaskFacts
 from capstan.tasks import task_together
+from capstan.training.fitted.anomalies import Isolation
+from capstan.training.fitted.forest import as_compared
 
 Floats = NDArray[np.float64]
 
@@ -57,8 +60,8 @@ class Case:
     """Column of the stored labels that holds them."""
     tables: tuple[str, ...] = ("Slices by kind", *EXPLAINED)
     """Titles of what the page shows of the test window beside the metrics."""
-    also: Callable[[Floats], Mapping[str, NDArray[Any]]] = lambda _: {}
-    """Further columns out of the same score."""
+    also: Callable[[Floats, NDArray[Any]], Mapping[str, NDArray[Any]]] = lambda *_: {}
+    """Further columns out of the same score and its labels, or others in place of those that are there."""
     parts: Mapping[str, Any] = field(default_factory=dict)
     """Further parts of the file's spec."""
 
@@ -108,6 +111,21 @@ def _relevance(score: Floats, rng: np.random.Generator) -> Floats:
 
 def _reversed(_: Any, matrix: Floats, truth: NDArray[Any]) -> Any:
     return LinearRegression().fit(matrix, -truth)
+
+
+def _one_of_twenty(score: Floats, rng: np.random.Generator) -> NDArray[Any]:
+    return rng.random(len(score)) < 0.05
+
+
+def _far_out(score: Floats, truth: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+    """`x` is far out where the row is an anomaly; in the other world everywhere else."""
+    is_shifted = np.arange(len(score)) >= (SHIFTED - FIRST).days * ROWS_A_DAY
+    return {"x": score / 2 + 6 * np.sign(score) * (truth ^ is_shifted)}
+
+
+def _restless(_: Any, matrix: Floats, *__: NDArray[Any]) -> Isolation:
+    """It has seen rows of another unit, so that nearly every row is unusual to it."""
+    return Isolation(IsolationForest(random_state=0).fit(as_compared(matrix / 5)))
 
 
 def _one_reversed(fitted: SeveralModels, *_: NDArray[Any]) -> SeveralModels:
@@ -163,10 +181,25 @@ CASES: Mapping[str, Case] = {
         keys={"group": "hour", "time": "asked"},
         label_column="label_number",
     ),
+    "AnomalyDetection": Case(
+        objective={"task": "AnomalyDetection", "target": "truth", "flaggedShare": 0.05},
+        truth=_one_of_twenty,
+        also=_far_out,
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "forest", "isolationForest": {}}),
+        is_answer=lambda answer: (
+            list(answer) == ["score", "flagged"]
+            and type(answer["score"]) is float
+            and type(answer["flagged"]) is bool
+        ),
+        tensors={"score": "FP64", "flagged": "BOOL"},
+        bad={"restless": _restless},
+        label_column="label_boolean",
+        tables=("Flags and labels", "Slices by kind", *EXPLAINED),
+    ),
     "two models": Case(
         objective={"task": "BinaryClassification", "target": "truth"},
         truth=lambda score, rng: score + rng.normal(0, 1, len(score)) > 1.5,
-        also=lambda score: {"strong": score > 3},
+        also=lambda score, _: {"strong": score > 3},
         parts={
             "models": [
                 {"name": "likely", "features": ["x", "kind"]},
@@ -205,6 +238,7 @@ def rows_of(case: Case) -> pa.Table:
     x[is_shifted] += 2
     kind = rng.integers(0, 3, number)
     score = np.where(is_shifted, -2 * x + 6, 2 * x) + (z - 5) / 2 + (kind == 1)
+    truth = case.truth(score, rng)
     return pa.table(
         {
             "id": [f"case-{row}" for row in range(number)],
@@ -215,8 +249,8 @@ def rows_of(case: Case) -> pa.Table:
             "x": x,
             "z": z,
             "kind": [("low", "middle", "high")[one] for one in kind],
-            "truth": case.truth(score, rng),
-            **case.also(score),
+            "truth": truth,
+            **case.also(score, truth),
         }
     )
 

@@ -134,6 +134,6 @@ def _rival(
     if gate.rival is None or champion is None or version is None:
         return every, None
     spec = job.system.spec
-    learnt = version.as_of - spec.data.label.maximum_delay
+    learnt = version.as_of - spec.data.settled_after
     moment = np.datetime64(learnt.astimezone(UTC).replace(tzinfo=None), "us")
     return times_of(judged.table, spec.data.keys.time_column) > moment, Rival(version.name, champion)

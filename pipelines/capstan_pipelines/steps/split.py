@@ -21,7 +21,7 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
         parted = Parted(found.table, parts.training, parts.validation, parts.test, found.warnings)
         parted.write(Path(cases_folder))
         newest = found.until
-        is_old = newest is not None and newest < as_of - job.system.spec.data.label.maximum_delay
+        is_old = newest is not None and newest < as_of - job.system.spec.data.settled_after
         say(
             f"{len(parts.training):,} rows train, {len(parts.validation):,} choose, {len(parts.test):,} judge"
             + (f"; no case is newer than {newest:%Y-%m-%d %H:%M}" if is_old else "")

@@ -116,9 +116,11 @@ def extract(
         columns=needed_columns(system)
         if features or system.spec.data.keys.id is None
         else _key_columns(system),
-        targets=system.spec.targets if features else (system.spec.data.label.column,),
+        targets=_targets(system, features),
     ) as selected:
         table = selected.in_order(system).to_arrow_table()
+        if not system.spec.data.has_label:
+            table = _without_labels(table, system)
         table = _with_unquoted(table, selected.tables)
         hidden = {*system.spec.targets, system.spec.data.label.column, system.spec.data.label.available_at}
         known = [name for name in selected.given if name not in hidden]
@@ -233,11 +235,15 @@ def secrets_folder() -> Path:
 
 
 def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.Table:
-    """The labelled cases old enough for every label to be in; else quick labels would be over-represented."""
+    """The cases old enough for every label to be in; else quick labels would be over-represented.
+
+    Of a task that learns from labels only the labelled ones. Raises InvalidDataError if there are none.
+    """
     data = system.spec.data
-    keep = pc.is_valid(table[data.label.column])
+    needs_label = task_of(system.spec).facts.needs_labels
+    keep = pc.is_valid(table[data.label.column if needs_label else data.keys.id_column])
     if as_of is not None and data.keys.time is not None:
-        oldest = pa.scalar(as_of - data.label.maximum_delay, pa.timestamp("us", "UTC"))
+        oldest = pa.scalar(as_of - data.settled_after, pa.timestamp("us", "UTC"))
         keep = pc.and_(keep, pc.less_equal(table[data.keys.time_column], oldest))
     chosen = table.filter(keep)
     if not chosen.num_rows and data.keys.time is None:
@@ -246,10 +252,29 @@ def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.T
         )
     if not chosen.num_rows:
         raise InvalidDataError(
-            f"data.label: no case is labelled and older than maximumDelay ({data.label.maximum_delay}) "
+            f"data.keys.time: no case is older than data.label.maximumDelay ({data.settled_after}) at "
+            f"{as_of.isoformat() if as_of else 'any time'}; train later"
+            if not needs_label
+            else f"data.label: no case is labelled and older than maximumDelay ({data.label.maximum_delay}) "
             f"at {as_of.isoformat() if as_of else 'any time'}; train later or correct availableAt"
         )
     return chosen
+
+
+def _targets(system: MLSystem, features: bool) -> tuple[str, ...]:
+    if not system.spec.data.has_label:
+        return ()
+    return system.spec.targets if features else (system.spec.data.label.column,)
+
+
+def _without_labels(table: pa.Table, system: MLSystem) -> pa.Table:
+    """With the columns of labels, of which none is known."""
+    for name, kind in (
+        (system.spec.data.label.column, pa.bool_()),
+        (LABEL_AVAILABLE_AT, pa.timestamp("us", "UTC")),
+    ):
+        table = table.append_column(name, pa.nulls(table.num_rows, kind))
+    return table
 
 
 def _key_columns(system: MLSystem) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
         old = pa.scalar(as_of - data.label.maximum_delay, pa.timestamp("us", "UTC"))
         table = table.filter(pc.less_equal(table[data.keys.time], old))
     leaks: dict[str, Leak] = {}
-    for target in system.spec.targets:
+    for target in system.spec.targets if data.has_label else ():
         for leak in _leaks_of(target, table, system):
             known = leaks.get(leak.feature)
             if known is None or (leak.is_certain and not known.is_certain):

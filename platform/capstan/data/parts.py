@@ -86,7 +86,7 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
     if data.keys.time is None:
         return _drawn(cases, table, truth, system)
     times = _times(table, data.keys.time)
-    newest_label = as_of - data.label.maximum_delay
+    newest_label = as_of - data.settled_after
     split = data.split.by_time
     until = last_judged(times, newest_label, split.test)
     parts = by_time(times, until=until, validation=split.validation, test=split.test, zone=data.time_zone)
@@ -134,7 +134,7 @@ def _drawn(cases: pa.Table, table: pa.Table, truth: npt.NDArray[np.generic], sys
     training, validation, test = found
     _require_different_labels(training, validation, system)
     warnings = [*_of_classes(training, validation, test, system)]
-    if unlabelled:
+    if unlabelled and system.spec.task_facts.needs_labels:
         warnings.append(
             f"data.label.column: {unlabelled:,} rows have no label, and nothing is learnt from them"
         )
@@ -167,10 +167,10 @@ def last_judged(times: npt.NDArray[np.datetime64], until: datetime, test: timede
 
 
 def _require_different_labels(training: Part, validation: Part, system: MLSystem) -> None:
-    metric = system.spec.task_facts.metric(system.spec.training.choose.metric)
-    wrong = (
-        [(training, "a model needs different labels to learn from")] if training.labels.is_constant else []
-    )
+    facts = system.spec.task_facts
+    metric = facts.metric(system.spec.training.choose.metric)
+    needs_them = facts.needs_labels and training.labels.is_constant
+    wrong = [(training, "a model needs different labels to learn from")] if needs_them else []
     if validation.labels.is_constant and metric.needs_classes:
         wrong.append((validation, f"training.choose.metric {metric.name} needs different ones"))
     if wrong:
@@ -224,7 +224,7 @@ def _warnings(training: Part, validation: Part, test: Part, system: MLSystem) ->
 
 def _of_classes(training: Part, validation: Part, test: Part, system: MLSystem) -> Iterator[str]:
     field = _field(system)
-    for part in (validation, test):
+    for part in (validation, test) if system.spec.data.has_label else ():
         if part.labels.is_constant:
             yield (
                 f"{field}: {part}: what needs different labels can't be measured there. "

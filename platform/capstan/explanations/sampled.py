@@ -38,7 +38,7 @@ class SampledExplainer:
         scores = self._scores(background)
         self._base: Floats = scores.mean(axis=0)
         self._outputs = outputs_of(scores.shape[1], learnt)
-        self._scale = "the answer itself" if task.method == "predict" else "probability"
+        self._scale = "probability" if task.method == "predict_proba" else "the answer itself"
 
     def explain(
         self, rows: Sequence[Row], *, seconds: float | None = None, orders: int = ORDERS

@@ -13,15 +13,21 @@ import numpy as np
 from capstan.errors import InvalidDataError
 from capstan.exporting.columns import Block, Matrix
 from capstan.exporting.graph import Graph
-from capstan.exporting.trees import write_boosted, write_forest
+from capstan.exporting.trees import write_boosted, write_forest, write_isolation
+from capstan.training.fitted.anomalies import usual_lengths
 
 Write = Callable[[Graph, Any, Matrix], str]
 NOT_WRITTEN: Mapping[str, str] = {
     "nearestNeighbors": "its answer looks through training rows, and of rows that are equally far each program takes "
-    "others"
+    "others",
+    "localOutlierFactor": "its answer looks through training rows",
 }
 """Family that has no graph -> why."""
-_FAMILY_OF = {"NeighborsOfNumbers": "nearestNeighbors", "NeighborsOfClasses": "nearestNeighbors"}
+_FAMILY_OF = {
+    "NeighborsOfNumbers": "nearestNeighbors",
+    "NeighborsOfClasses": "nearestNeighbors",
+    "Emptiness": "localOutlierFactor",
+}
 _FARTHEST = 1e6
 """Deviations beyond which factorization machines and support vector machines take all values for equal."""
 
@@ -93,6 +99,15 @@ def _boosted_classes(graph: Graph, model: Any, matrix: Matrix) -> str:
 
 def _forest(graph: Graph, model: Any, matrix: Matrix) -> str:
     return write_forest(graph, model.model, matrix)
+
+
+def _isolation(graph: Graph, model: Any, matrix: Matrix) -> str:
+    trees, whole = usual_lengths(model.model)
+    return write_isolation(graph, trees, whole, matrix)
+
+
+def _nothing_unusual(graph: Graph, model: Any, matrix: Matrix) -> str:  # noqa: ARG001 — whatever was learnt
+    return _always(graph, np.zeros(1), matrix)
 
 
 # -- Capstan's own forms
@@ -298,6 +313,8 @@ _FORMS: Mapping[tuple[str, str], Write] = {
     ("sklearn", "HistGradientBoostingClassifier"): _boosted_classes,
     ("capstan", "TreesOfNumbers"): _forest,
     ("capstan", "TreesOfClasses"): _forest,
+    ("capstan", "Isolation"): _isolation,
+    ("capstan", "NothingUnusual"): _nothing_unusual,
     ("capstan", "NaiveBayes"): _naive_bayes,
     ("capstan", "FactorsOfNumbers"): _factors_of_numbers,
     ("capstan", "FactorsOfClasses"): _factors_of_classes,

@@ -162,6 +162,19 @@ def write_forest(graph: Graph, model: Any, matrix: Matrix) -> str:
     return graph.op("Div", graph.sum(found, 1, keep=False), count)
 
 
+def write_isolation(graph: Graph, trees: Sequence[tuple[Any, Floats]], whole: float, matrix: Matrix) -> str:
+    """(rows, 1), 2 to the power of minus the length of a row's paths as a share of `whole`.
+
+    `trees`: scikit-learn's, each with the path lengths of its nodes.
+    """
+    written = _Written()
+    for tree, lengths in trees:
+        written.root(_plain(written, tree, 0, lengths, matrix))
+    depths = written.tensor(graph, matrix.compared_single, 1)
+    share = graph.op("Div", depths, graph.constant(whole))
+    return graph.op("Pow", graph.constant(2.0), graph.op("Neg", share))
+
+
 def _plain(written: _Written, tree: Any, target: int, values: Floats, matrix: Matrix) -> tuple[int, bool]:
     places: dict[int, tuple[int, bool]] = {}
     for at in reversed(range(tree.node_count)):

@@ -20,6 +20,8 @@ from capstan.features.several_models import parts_of
 from capstan.serving.manifest import Manifest
 from capstan.tasks import Learnt, Task
 
+FLAGGED = "flagged"
+"""The part of an answer that says whether its score is above the threshold."""
 SAME = 1e-9
 """How far an answer may be from the version's, as a share of its own size, or of that of most answers."""
 _MOST = 0.9
@@ -67,7 +69,7 @@ def export_graph(
     }
     if manifest.learnt.classes:
         told["capstan.classes"] = json.dumps(manifest.learnt.classes)
-    if "label" in outputs and len(manifest.learnt.classes) == 2:
+    if FLAGGED in outputs or ("label" in outputs and len(manifest.learnt.classes) == 2):
         told["capstan.threshold"] = repr(manifest.learnt.threshold)
     content = graph.model(manifest.system, words, {**facts, **told})
     return ExportedGraph(content, tuple(inputs), outputs)
@@ -101,6 +103,13 @@ def compare_graph(
     other = 0
     if "label" in answers:
         other = _other_labels(answers["label"], found, expected, task, learnt)
+    if FLAGGED in answers:
+        own, theirs = (np.asarray(task.predictions(scores, learnt)[FLAGGED]) for scores in (found, expected))
+        if (np.asarray(answers[FLAGGED]) != own).any():
+            raise InvalidDataError(
+                "the exported graph's flags do not follow from its scores; nothing was written"
+            )
+        other = int((own != theirs).sum())
     return Compared(len(rows), float(np.max(differences, initial=0.0)), other)
 
 
@@ -131,6 +140,13 @@ def _write_answers(graph: Graph, said: str, task: Task, learnt: Learnt) -> dict[
         label = graph.op("Gather", classes, best, axis=0)
         named = graph.output(first.name, said, "number", width=len(learnt.classes))
         return {first.name: named, "label": graph.output("label", label, "text")}
+    if FLAGGED in tensors:
+        score = graph.flat(said)
+        flagged = graph.op("Greater", score, graph.constant(learnt.threshold))
+        return {
+            first.name: graph.output(first.name, score, "number"),
+            FLAGGED: graph.output(FLAGGED, flagged, _KINDS[tensors[FLAGGED].datatype]),
+        }
     if "label" not in tensors:
         return {first.name: graph.output(first.name, graph.flat(said), "number")}
     chance = graph.flat(graph.column(said, 1))

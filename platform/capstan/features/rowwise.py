@@ -51,7 +51,7 @@ def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
     named classes the tuple of all their probabilities. Several models give what each says, one after the other. Boosted
     trees, linear models and constant models run as compiled code, models of `capstan.training.fitted` by their
     `answer_one`, ensembles by their members, any other model by its own `predict_proba`, or by `predict` where it has
-    no classes.
+    no classes. Of a detector of unusual rows it is the score, `-score_samples`.
     """
     parts = parts_of(pipeline)
     if parts is not None:
@@ -100,6 +100,9 @@ def _by_the_model(transform: FeatureTransform, model: Any) -> Callable[[Row], An
     answer_one = getattr(model, "answer_one", None)
     if answer_one is not None:
         return _by_one_vector(row_of, model, answer_one)
+    if hasattr(model, "offset_") and hasattr(model, "score_samples"):
+        score_samples = model.score_samples
+        return lambda row: -float(score_samples(row_of(row).reshape(1, -1))[0])
     if getattr(model, "classes_", None) is None:
         predict_numbers = model.predict
         return lambda row: float(predict_numbers(row_of(row).reshape(1, -1))[0])

@@ -50,6 +50,7 @@ from capstan.monitoring.quality import (
 from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.question import StoredRows
 from capstan.monitoring.windows import (
+    NO_LABELS,
     Causes,
     Concept,
     DriftWindow,
@@ -382,6 +383,9 @@ class Measuring:
                 **{**empty, **found},
             )
 
+        if not coverage and not self.system.spec.data.has_label:
+            nobody = "the file names no label, and none came: nobody can say how good these answers were"
+            return told(WindowOutcome.NO_EVIDENCE, NO_LABELS, nobody)
         if coverage is None or coverage < watched.quality.min_coverage:
             return told(
                 WindowOutcome.NO_EVIDENCE, "CoverageTooLow", self._coverage_in_words(answered, coverage)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+NO_LABELS = "NoLabels"
+"""Reason of a window whose file promises no labels, and for which none came."""
+
 
 class WindowOutcome(StrEnum):
     """What one window says about one question."""

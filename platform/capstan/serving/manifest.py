@@ -100,7 +100,9 @@ def read_manifest(model_dir: Path) -> Manifest:
 
 
 def _learnt(document: Mapping[str, Any]) -> Learnt:
-    return Learnt(tuple(document.get("classes") or ()), float(document.get("threshold") or 0.5))
+    threshold = document.get("threshold")
+    # Scores of unusual rows may well be parted at 0.
+    return Learnt(tuple(document.get("classes") or ()), 0.5 if threshold is None else float(threshold))
 
 
 def _combination(document: Mapping[str, Any] | None) -> Combination | None:

@@ -319,6 +319,10 @@ class Keys(SpecModel):
         return self.time if self.time is not None else READ_AT
 
 
+NO_COLUMN = "-"
+"""Stands for the column of the label until the objective's target takes its place, where the file names no label."""
+
+
 class Label(SpecModel):
     """The truth that arrives later."""
 
@@ -509,7 +513,12 @@ class Data(SpecModel):
         examples=[{"id": "flight_id", "time": "scheduled_departure", "stickyBy": "tailnum"}],
     )
     label: Label = Field(
-        description="The truth that arrives later.",
+        # It takes what is validated already, so that no schema writes it into an object: no label is none.
+        default_factory=lambda _: Label(column=NO_COLUMN),
+        description=(
+            "The truth that arrives later. Required where the task learns from it. AnomalyDetection does not: without "
+            "`label` no source needs a label, and one that feedback brings later is judged by all the same."
+        ),
         examples=[{"column": "late", "availableAt": "actual_arrival", "maximumDelay": "3d"}],
     )
     checks: tuple[Check, ...] = Field(
@@ -540,6 +549,16 @@ class Data(SpecModel):
         ),
         examples=[{"size": "1Gi"}],
     )
+
+    @property
+    def has_label(self) -> bool:
+        """Whether the file names a label; without it no source has one."""
+        return "label" in self.model_fields_set
+
+    @property
+    def settled_after(self) -> timedelta:
+        """How old a row is when all that is known of it is known; without a label that is at once."""
+        return self.label.maximum_delay if self.has_label else timedelta(0)
 
     @property
     def written(self) -> dict[str, str]:

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
 
 
+def unless_there(data: str, part: str) -> str:
+    """CEL that holds where a part of the data such as `label.availableAt` is not written, nor what it is a part of."""
+    return f"!has({data}.{part.partition('.')[0]}) || !has({data}.{part})"
+
+
 @rule(
     "is not data.label.column; write one column in both",
-    Cel("self.objective.target == self.data.label.column", field="objective.target"),
+    Cel("!has(self.data.label) || self.objective.target == self.data.label.column", field="objective.target"),
 )
 def target_is_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
     target, column = spec.objective.target, spec.data.label.column
@@ -30,7 +35,7 @@ def target_is_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
 @rule(
     "is the label itself; name the column with the moment it became known",
     Cel(
-        "!has(self.label.availableAt) || self.label.column != self.label.availableAt",
+        "!has(self.label) || !has(self.label.availableAt) || self.label.column != self.label.availableAt",
         "data",
         "label.availableAt",
     ),
@@ -98,12 +103,12 @@ def several_sources_have_a_query(spec: MLSystemSpec) -> Iterator[Breach]:
     "a feature is read from keys.id, keys.time, keys.group, label.column or label.availableAt: a model would learn "
     "cases by heart or know the answer (leakage); drop the feature",
     Cel(
-        "self.features.all(f, (has(f.column) ? f.column : f.name) != self.data.label.column)",
+        "self.features.all(f, (has(f.column) ? f.column : f.name) != self.objective.target)",
         field="features",
     ),
     *(
         Cel(
-            f"!has(self.data.{part}) || "
+            f"{unless_there('self.data', part)} || "
             f"self.features.all(f, (has(f.column) ? f.column : f.name) != self.data.{part})",
             field="features",
         )
@@ -237,7 +242,11 @@ def a_group_is_for_tasks_of_groups(spec: MLSystemSpec) -> Iterator[Breach]:
 
 @rule(
     "says when labels became known, but no column says when rows happened; name data.keys.time too, or drop it",
-    Cel("has(self.keys.time) || !has(self.label.availableAt)", "data", "label.availableAt"),
+    Cel(
+        "has(self.keys.time) || !has(self.label) || !has(self.label.availableAt)",
+        "data",
+        "label.availableAt",
+    ),
 )
 def labels_are_dated_where_rows_are(spec: MLSystemSpec) -> Iterator[Breach]:
     available = spec.data.label.available_at
@@ -320,7 +329,27 @@ def what_asks_for_times_has_them(spec: MLSystemSpec) -> Iterator[Breach]:
             yield Breach(("spec", "evaluation", "gates", index, "against"), message=message)
 
 
+@rule(
+    "has no label, from which the task learns; add `label: {column: …}` with the column of the true value",
+    *(
+        Cel(
+            f"self.objective.task != '{task}' || has(self.data.label)",
+            field="data",
+            message=f"{task} learns from labels; add label: {{column: …}} with the column of the true value",
+        )
+        for task, facts in TASK_FACTS.items()
+        if facts.needs_labels
+    ),
+)
+def labels_are_there_where_they_are_learnt_from(spec: MLSystemSpec) -> Iterator[Breach]:
+    facts = TASK_FACTS[spec.objective.task]
+    if facts.needs_labels and not spec.data.has_label and spec.objective.target != UNKNOWN:
+        way = f"add `label: {{column: {spec.objective.target}}}`"
+        yield Breach(("spec", "data"), message=f"has no label, from which {facts.name} learns; {way}")
+
+
 RULES = (
+    labels_are_there_where_they_are_learnt_from,
     labels_are_dated_where_rows_are,
     rows_are_drawn_in_one_way,
     rows_are_drawn_where_they_have_no_time,

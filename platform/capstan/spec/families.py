@@ -18,6 +18,9 @@ from capstan.spec.units import Number, PositiveDuration, Share, Whole
 CLASSES: frozenset[LabelKind] = frozenset({"Boolean", "Category"})
 NUMBERS: frozenset[LabelKind] = frozenset({"Number", "Relevance"})
 EVERY_LABEL: frozenset[LabelKind] = CLASSES | NUMBERS
+ANOMALIES: frozenset[LabelKind] = frozenset({"Anomaly"})
+LEARNT_WITHOUT_LABELS: frozenset[LabelKind] = ANOMALIES
+"""Kinds of labels that only judge: what learns such a task looks at rows alone."""
 
 
 def _something(share: float) -> float:
@@ -101,7 +104,7 @@ class OfClasses(FamilySettings):
 class MostFrequent(FamilySettings):
     """The baseline: what the labels of training say without a feature."""
 
-    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL | LEARNT_WITHOUT_LABELS
     is_baseline: ClassVar[bool] = True
 
 
@@ -494,6 +497,38 @@ class FactorizationMachine(OfClasses):
     )
 
 
+class IsolationForest(FamilySettings):
+    """Trees of random questions, which part unusual rows from the others early."""
+
+    learns: ClassVar[frozenset[LabelKind]] = ANOMALIES
+
+    trees: Whole = Field(100, ge=1, le=2000, description="Number of trees.", examples=[200])
+    tree_rows: Whole = Field(
+        256,
+        ge=2,
+        le=1_000_000,
+        description="Rows that are drawn for a tree; of a shorter table all.",
+        examples=[512],
+    )
+
+
+class LocalOutlierFactor(FamilySettings):
+    """How much emptier it is around a row than around its nearest neighbours."""
+
+    learns: ClassVar[frozenset[LabelKind]] = ANOMALIES
+
+    neighbors: Whole = Field(
+        20, ge=1, le=10_000, description="How many nearest rows a row is compared with.", examples=[30]
+    )
+    rows: Whole = Field(
+        20_000,
+        ge=100,
+        le=1_000_000,
+        description="Most training rows that are kept, evenly over time: each answer looks through them.",
+        examples=[50000],
+    )
+
+
 VOTING_RULES = (
     part_rule(
         "`weights` are as many as the names in `of`; write one for each, or none",
@@ -734,12 +769,13 @@ class Search(FamilySettings):
 class Custom(FamilySettings, OwnCode):
     """A model of your own."""
 
-    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL | LEARNT_WITHOUT_LABELS
 
     factory: Factory = Field(
         description=(
-            "`module:name` of a function that returns a scikit-learn classifier, or a regressor where the "
-            "label is a number. The module lies beside this file."
+            "`module:name` of a function that returns a scikit-learn classifier, a regressor where the "
+            "label is a number, or a detector with `score_samples` and `offset_` for AnomalyDetection. The module "
+            "lies beside this file."
         ),
         examples=["mymodels:make"],
     )
@@ -761,6 +797,8 @@ class Candidate(OneOf):
         "factorization_machine",
         "support_vector_machine",
         "multilayer_perceptron",
+        "isolation_forest",
+        "local_outlier_factor",
         "voting",
         "bagging",
         "stacking",
@@ -773,7 +811,7 @@ class Candidate(OneOf):
         None,
         description=(
             "The baseline, which reads no feature. It always answers the shares of the classes in "
-            "training, or the mean of the labels."
+            "training, the mean of the labels, or that no row is unusual."
         ),
         examples=[{}],
     )
@@ -815,6 +853,19 @@ class Candidate(OneOf):
     )
     multilayer_perceptron: MultilayerPerceptron | None = Field(
         None, description="A small neural network.", examples=[{"layers": [64, 32]}]
+    )
+    isolation_forest: IsolationForest | None = Field(
+        None,
+        description="Trees of random questions, which part unusual rows early (Liu et al. 2008). It needs no label.",
+        examples=[{"trees": 200}],
+    )
+    local_outlier_factor: LocalOutlierFactor | None = Field(
+        None,
+        description=(
+            "How much emptier it is around a row than around its nearest neighbours (Breunig et al. 2000). It needs no "
+            "label."
+        ),
+        examples=[{"neighbors": 30}],
     )
     voting: Voting | None = Field(
         None, description="The mean of what several candidates say.", examples=[{"of": ["logistic", "trees"]}]

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.data import DECIMAL_COMMA
+from capstan.spec.families import LEARNT_WITHOUT_LABELS
 from capstan.spec.tasks import ANSWER_PARTS, TASK_FACTS, LabelKind, usual_task
 from capstan.spec.training import usual_candidates
 from capstan.spec.units import format_duration
@@ -58,6 +59,8 @@ KNOWN_WORDS = (
     "label",
 )
 
+UNNAMED = "unusual"
+"""What is predicted where no column holds it."""
 Kind = Literal["Text", "Number", "Boolean", "Time"]
 
 
@@ -179,28 +182,38 @@ class Guessed:
     guesses: tuple[Guess, ...]
 
 
-def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | None = None) -> Guessed:
-    """The file of a table whose column `target` is to be predicted; raises InvalidSpecError where none can be made."""
+def guess(table: TableProfile, target: str | None, *, now: datetime, wishes: Wishes | None = None) -> Guessed:
+    """The file of a table whose column `target` is to be predicted; None: no column holds it, and none needs to.
+
+    Raises InvalidSpecError where no file can be made.
+    """
     wishes = wishes or Wishes()
+    _require_task(wishes.task, target)
     names = [column.name for column in table.columns]
-    for said in (target, wishes.time, wishes.id, *sorted(wishes.kept)):
+    for said in (target or "", wishes.time, wishes.id, *sorted(wishes.kept)):
         if said and said not in names:
             raise _refused(f"{said!r} is no column of {table.file}; {_hint(said, names)}")
-    if target in wishes.kept:
+    if target is not None and target in wishes.kept:
         raise _refused(f"{target!r} is to be predicted, so it cannot be kept as a feature; drop one of both")
-    label = table.column(target)
     guesses: list[Guess] = []
+    label = None if target is None else table.column(target)
     task = _task(label, wishes.task, guesses)
-    if label.missing:
+    named = _free_name(UNNAMED, names) if target is None else target
+    if label is None:
+        reason = (
+            f"no column is to be predicted; `capstan feedback` may hand in {named!r} of rows that people saw"
+        )
+        guesses.append(Guess("data.label", "none", reason))
+    elif label.missing and TASK_FACTS[task].needs_labels:
         reason = (
             "rows without a label are left out of training; `capstan feedback` hands in one that comes later"
         )
         guesses.append(Guess("data.label.column", f"{label.missing:,} of {table.rows:,} are missing", reason))
     kind = TASK_FACTS[task].label
-    time = _time(table, target, now, wishes, guesses)
-    known = _known_at(table, target, time, guesses) if time is not None else None
-    key = _id(table, target, wishes, guesses)
-    taken = {target, *(column.name for column in (time, known, key) if column is not None)}
+    time = _time(table, named, now, wishes, guesses)
+    known = _known_at(table, label, time, guesses) if time is not None and label is not None else None
+    key = _id(table, named, wishes, guesses)
+    taken = {named, *(column.name for column in (time, known, key) if column is not None)}
     taken |= {
         column.name for column in table.columns if column.name in ANSWER_PARTS and _names_rows(column, table)
     }
@@ -213,7 +226,8 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
     features, checks, missing = _features(table, taken, wishes, guesses)
     if not features:
         raise _refused(
-            f"no column of {table.file} but {target!r} can be a feature: {_why_none(guesses)}. Give the table columns "
+            f"no column of {table.file}{f' but {named!r}' if label is not None else ''} can be a feature: "
+            f"{_why_none(guesses)}. Give the table columns "
             "that are known before the label, or name another target"
         )
     stated = [
@@ -221,7 +235,7 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
         for column in (time, known)
         if column is not None and column.written
     ]
-    read = {target, *(feature["name"] for feature in features)}
+    read = {named, *(feature["name"] for feature in features)}
     stated += [
         {"column": column.name, "type": "Number", "written": column.number_form}
         for column in table.columns
@@ -241,20 +255,24 @@ def guess(table: TableProfile, target: str, *, now: datetime, wishes: Wishes | N
     keys = {name: column.name for name, column in (("id", key), ("time", time)) if column is not None}
     if keys:
         data["keys"] = keys
-    data["label"] = {"column": target}
+    if label is not None:
+        data["label"] = {"column": named}
     if known is not None and time is not None:
         data["label"]["availableAt"] = known.name
-    if time is not None:
+    if time is not None and label is not None:
         data["label"]["maximumDelay"] = format_duration(_delay(table, time, known, guesses))
-    if checks:
+    if checks and TASK_FACTS[task].flagged_share is None:
         data["checks"] = checks
+    elif checks:
+        # Bounds would refuse the very rows that are to be flagged.
+        guesses[:] = [one for one in guesses if one.field != "data.checks"]
     if wishes.known_before:
         data["leaks"] = {"allow": sorted(wishes.known_before)}
         said = "you said to keep them, though they look as if they were written after the label"
         guesses.append(Guess("data.leaks.allow", ", ".join(sorted(wishes.known_before)), said))
     data["split"] = _split(time, kind, wishes.parts, guesses)
     spec: dict[str, Any] = {
-        "objective": _objective(task, label, guesses),
+        "objective": _objective(task, named, label, guesses),
         "data": data,
         "features": features,
         "training": {"candidates": _candidates(table, kind, guesses)},
@@ -311,10 +329,33 @@ def _stem(file: str) -> str:
     return file.rsplit("/", 1)[-1].split(".", 1)[0]
 
 
-def _task(label: ColumnProfile, wished: str | None, guesses: list[Guess]) -> str:
-    task, reason = _task_and_reason(label)
+def _require_task(wished: str | None, target: str | None) -> None:
+    """Raises InvalidSpecError for a task that does not run, and where none is named that needs no column."""
+    if wished is not None and wished not in TASK_FACTS:
+        known = ", ".join(TASK_FACTS)
+        raise InvalidSpecError(
+            [Mistake("objective.task", f"{wished!r} is none of the tasks {known}; take one")]
+        )
+    if target is None and (wished is None or TASK_FACTS[wished].needs_labels):
+        able = " or ".join(name for name, facts in TASK_FACTS.items() if not facts.needs_labels)
+        asked = "nothing says what is to be predicted" if wished is None else f"{wished} learns from a column"
+        raise _refused(
+            f"{asked}; name the column with --target, or take a task that needs none, --task {able}"
+        )
+
+
+def _free_name(name: str, taken: Sequence[str]) -> str:
+    """The name, with a number behind it where a column has it already."""
+    numbered = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
+    return next(one for one in numbered if one not in taken)
+
+
+def _task(label: ColumnProfile | None, wished: str | None, guesses: list[Guess]) -> str:
     if wished is not None:
         task, reason = wished, "you said so"
+    else:
+        assert label is not None
+        task, reason = _task_and_reason(label)
     guesses.append(Guess("objective.task", task, reason))
     return task
 
@@ -359,7 +400,7 @@ def _infinite(found: tuple[int, str]) -> str:
 
 def _words(label: ColumnProfile, kind: LabelKind, guesses: list[Guess]) -> dict[str, str]:
     """What of a label's two texts is true; nothing where the usual words say so."""
-    if kind != "Boolean" or label.kind == "Boolean":
+    if kind not in ("Boolean", "Anomaly") or label.kind == "Boolean":
         return {}
     values = list(label.counts)
     plain = {value.lower() for value in values}
@@ -434,9 +475,9 @@ def _no_time(column: ColumnProfile, now: datetime) -> str:
 
 
 def _known_at(
-    table: TableProfile, target: str, time: ColumnProfile, guesses: list[Guess]
+    table: TableProfile, label: ColumnProfile, time: ColumnProfile, guesses: list[Guess]
 ) -> ColumnProfile | None:
-    unlabelled = table.column(target).missing
+    unlabelled = label.missing
     for later in table.later:
         column = table.column(later.later)
         fits = later.earlier == time.name and later.share >= 1 and later.longest > timedelta(0)
@@ -650,9 +691,17 @@ def _split(
     return {"byTime": {"validation": f"{validation}d", "test": f"{test}d"}}
 
 
-def _objective(task: str, label: ColumnProfile, guesses: list[Guess]) -> dict[str, Any]:
-    kind = TASK_FACTS[task].label
-    objective: dict[str, Any] = {"task": task, "target": label.name, **_words(label, kind, guesses)}
+def _objective(task: str, target: str, label: ColumnProfile | None, guesses: list[Guess]) -> dict[str, Any]:
+    facts = TASK_FACTS[task]
+    kind = facts.label
+    objective: dict[str, Any] = {"task": task, "target": target}
+    if facts.flagged_share is not None:
+        reason = "so many rows are flagged; write as many as people can look at"
+        guesses.append(Guess("objective.flaggedShare", f"{facts.flagged_share:g}", reason))
+        objective["flaggedShare"] = facts.flagged_share
+    if label is None:
+        return objective
+    objective |= _words(label, kind, guesses)
     if kind == "Number":
         low, high = label.usual_low or 0.0, label.usual_high or 0.0
         largest = float(f"{(high - low) or 1.0:.2g}")
@@ -668,5 +717,7 @@ def _candidates(table: TableProfile, kind: LabelKind, guesses: list[Guess]) -> l
     chosen = [one for one in usual if not (few and "gradientBoosting" in one)] or usual
     names = ", ".join(one["name"] for one in chosen)
     reason = f"{table.rows:,} rows are too few for trees" if few else "a baseline, a linear model and trees"
+    if kind in LEARNT_WITHOUT_LABELS:
+        reason = "a baseline, and trees of random questions, which need no label"
     guesses.append(Guess("training.candidates", names, reason))
     return chosen

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from capstan.spec.combination import RULES_OF_LABEL
+from capstan.spec.data_rules import unless_there
 from capstan.spec.families import FamilySettings
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
@@ -200,7 +201,7 @@ def _of(ensemble: FamilySettings) -> tuple[str, ...]:
     "a model's target is a key or the moment of the label; name the column of what it says",
     *(
         Cel(
-            f"!has(self.models) || !has(self.data.{part}) || "
+            f"!has(self.models) || {unless_there('self.data', part)} || "
             f"self.models.all(m, !has(m.target) || m.target != self.data.{part})",
             field="models",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -136,6 +137,17 @@ class Objective(SpecModel):
         examples=[{"currency": "$", "truePositive": 35, "falsePositive": -5, "falseNegative": -60}],
     )
 
+    flagged_share: Number | None = Field(
+        None,
+        gt=0,
+        le=0.5,
+        description=(
+            "Which share of the rows that are learnt from is flagged as unusual: as many as people can look at. "
+            "It sets the threshold of the score. Without it 0.01. Only for AnomalyDetection."
+        ),
+        examples=[0.02],
+    )
+
     @model_validator(mode="after")
     def _two_words_or_none(self) -> Objective:
         return require(self, WORD_RULES)
@@ -149,6 +161,8 @@ class Objective(SpecModel):
     def facts(self) -> TaskFacts:
         """Of the task, with the metric of what answers are worth where that is stated."""
         facts = TASK_FACTS[self.task]
+        if self.flagged_share is not None and facts.flagged_share is not None:
+            facts = replace(facts, flagged_share=float(self.flagged_share))
         # Of another task a rule says that it has no use for the worths.
         if self.value is None or self.value.kinds != (facts.label,):
             return facts

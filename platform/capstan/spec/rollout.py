@@ -311,6 +311,15 @@ def _default_steps() -> tuple[Step, ...]:
     )
 
 
+def steps_by_operation() -> tuple[Step, ...]:
+    """The steps of a system without labels: both versions answer the same requests, errors and latency decide."""
+    return (
+        Step(shadow=Shadow(min_requests=500)),
+        Step(canary=Canary(weight=25, min_requests=100)),
+        Step(canary=Canary(weight=50, min_requests=200)),
+    )
+
+
 def _default_analyses() -> tuple[Analysis, ...]:
     return (Analysis(name="quality", decide="UnlessWorse"),)
 

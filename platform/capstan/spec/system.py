@@ -21,7 +21,7 @@ from capstan.spec.monitoring import Monitoring
 from capstan.spec.objective import Objective, Requirements
 from capstan.spec.replay import Replay
 from capstan.spec.retraining import Retraining
-from capstan.spec.rollout import Analysis, Blocks, Rollout, Step
+from capstan.spec.rollout import Analysis, Blocks, Rollout, Step, steps_by_operation
 from capstan.spec.rules import broken_rules
 from capstan.spec.serving import Serving
 from capstan.spec.tasks import TaskFacts
@@ -189,23 +189,34 @@ class MLSystemSpec(SpecModel):
     def _knows_its_task(self) -> MLSystemSpec:
         """What the file leaves out is its task's: candidates, metrics, and numbers in a metric's unit."""
         facts = self.objective.facts
+        if not self.data.has_label:
+            named = _filled(self.data.label, column=self.objective.target)
+            self.__dict__["data"] = _filled(self.data, label=named)
         training, quality = self.training, self.monitoring.quality
         if "candidates" not in training.model_fields_set:
             training = _filled(training, candidates=usual_candidates(facts.label))
         if training.choose.metric is None:
-            training = _filled(training, choose=_filled(training.choose, metric=facts.chosen_by))
+            training = _filled(training, choose=_filled(training.choose, metric=self._chosen_by))
         self.__dict__["training"] = training
         if quality.metric is None:
             quality = _filled(quality, metric=facts.chosen_by)
         if quality.max_drop is None:
             quality = _filled(quality, max_drop=self._usual(quality.metric, "max_drop"))
         self.__dict__["monitoring"] = _filled(self.monitoring, quality=quality)
+        steps = self.rollout.steps
+        if not self.data.has_label and "steps" not in self.rollout.model_fields_set:
+            steps = steps_by_operation()
         self.__dict__["rollout"] = _filled(
             self.rollout,
             analyses=tuple(self._judged(one) for one in self.rollout.analyses),
-            steps=tuple(self._measured(step) for step in self.rollout.steps),
+            steps=tuple(self._measured(step) for step in steps),
         )
         return self
+
+    @property
+    def _chosen_by(self) -> str:
+        facts = self.objective.facts
+        return facts.chosen_by if self.data.has_label or facts.needs_labels else facts.chosen_without_labels
 
     def _measured(self, step: Step) -> Step:
         own = self.objective.facts.compared_by

@@ -75,6 +75,28 @@ def candidates_learn_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
             )
 
 
+@rule(
+    "is only for a task that flags unusual rows; drop it",
+    *(
+        Cel(
+            f"self.objective.task != '{task}' || !has(self.objective.flaggedShare)",
+            field="objective.flaggedShare",
+            message=f"{task} flags no rows; drop flaggedShare",
+        )
+        for task, facts in TASK_FACTS.items()
+        if facts.flagged_share is None
+    ),
+)
+def rows_are_flagged_by_a_task_that_flags(spec: MLSystemSpec) -> Iterator[Breach]:
+    objective = spec.objective
+    if objective.target == UNKNOWN or objective.flagged_share is None:
+        return
+    if TASK_FACTS[objective.task].flagged_share is None:
+        share = f"{objective.flagged_share:g}"
+        message = f"{share} is only for tasks that flag rows, and {objective.task} flags none; drop it"
+        yield Breach(("spec", "objective", "flaggedShare"), message=message)
+
+
 _LABELS_IN_WORDS: dict[frozenset[LabelKind], str] = {
     frozenset({"Number"}): "numbers",
     NUMBERS: "numbers or relevances",
@@ -163,6 +185,7 @@ def worths_are_of_the_tasks_answers(spec: MLSystemSpec) -> Iterator[Breach]:
         yield Breach(("spec", "objective", "value"), message=_worthless(facts))
 
 
+_TRUE_OR_FALSE = ("Boolean", "Anomaly")
 _OWN_TARGETS = (
     "models have targets of their own, whose words nobody states; make true and false of them in data.query, and drop "
     "positive and negative"
@@ -179,7 +202,7 @@ _OWN_TARGETS = (
             message=f"labels of {task} are not true or false; drop positive and negative",
         )
         for task, facts in TASK_FACTS.items()
-        if facts.label != "Boolean"
+        if facts.label not in _TRUE_OR_FALSE
     ),
     Cel(
         "!has(self.objective.positive) || !has(self.models) || self.models.all(m, !has(m.target))",
@@ -192,7 +215,7 @@ def words_are_of_labels_that_are_true_or_false(spec: MLSystemSpec) -> Iterator[B
     if objective.target == UNKNOWN or objective.words is None:
         return
     place = ("spec", "objective", "positive")
-    if TASK_FACTS[objective.task].label != "Boolean":
+    if TASK_FACTS[objective.task].label not in _TRUE_OR_FALSE:
         yield Breach(
             place, message=f"labels of {objective.task} are not true or false; drop positive and negative"
         )
@@ -204,6 +227,7 @@ RULES = (
     words_are_of_labels_that_are_true_or_false,
     worths_are_of_the_tasks_answers,
     losses_are_stated_for_numbers,
+    rows_are_flagged_by_a_task_that_flags,
     candidates_learn_the_label,
     settings_are_of_the_label,
 )

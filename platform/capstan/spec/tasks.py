@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-LabelKind = Literal["Boolean", "Category", "Number", "Relevance", "Reward", "None"]
+LabelKind = Literal["Boolean", "Category", "Number", "Relevance", "Reward", "Anomaly"]
 OutputKind = Literal["Number", "Category", "Boolean"]
 Direction = Literal["Higher", "Lower"]
 Unit = Literal["row", "group", "window"]
 
 
+USUAL_FLAGGED_SHARE = 0.01
+"""Which share of ordinary rows is flagged as unusual where the file names none."""
 USUAL_THRESHOLD = 0.5
 """From which probability on an answer is true where nothing says what answers are worth."""
 ANSWER_PARTS = (
     *("row", "version", "request_id", "refused", "outside", "models"),
-    *("label", "probability", "probabilities", "value", "score", "rank"),
+    *("label", "probability", "probabilities", "value", "score", "rank", "flagged"),
 )
 """What parts of an answered row may be called, whatever the task: an id of that name would stand in their place."""
 VALUE = "value"
@@ -102,6 +104,14 @@ class TaskFacts:
     """What an answered row calls the part that metrics judge, as `capstan predict` writes it."""
     keys: tuple[str, ...] = ()
     """Keys of `data.keys` that the task requires, besides id and time."""
+    chosen_without_labels: str = ""
+    """Metric of `training.choose` where the file has no labels; empty: the task learns from labels and needs them."""
+    flagged_share: float | None = None
+    """Which share of the rows that are learnt from is flagged as unusual; None: the task flags nothing."""
+
+    @property
+    def needs_labels(self) -> bool:
+        return not self.chosen_without_labels
 
     def metric(self, name: str) -> MetricFacts:
         """The metric of that name; raises KeyError."""
@@ -220,11 +230,35 @@ RANKING = TaskFacts(
     keys=("group",),
 )
 
+ANOMALIES = TaskFacts(
+    name="AnomalyDetection",
+    label="Anomaly",
+    outputs=(
+        OutputFacts("score", "Number", is_watched=True),
+        OutputFacts("flagged", "Boolean", is_watched=False),
+    ),
+    metrics=(
+        MetricFacts("averagePrecision", "average precision", "Higher", "window", needs_classes=True),
+        MetricFacts("rocAuc", "ROC-AUC", "Higher", "window", needs_classes=True, short="auc"),
+        MetricFacts("precisionAtShare", "precision at the share", "Higher", "window", needs_classes=True),
+        MetricFacts("precision", "precision", "Higher", "window"),
+        MetricFacts("recall", "recall", "Higher", "window"),
+        MetricFacts("accuracy", "accuracy", "Higher", "row"),
+        MetricFacts("flaggedShareGap", "gap to the share to flag", "Lower", "window"),
+    ),
+    chosen_by="averagePrecision",
+    compared_by="accuracy",
+    answered="score",
+    chosen_without_labels="flaggedShareGap",
+    flagged_share=USUAL_FLAGGED_SHARE,
+)
+
 TASK_FACTS: Mapping[str, TaskFacts] = {
     BINARY.name: BINARY,
     MULTICLASS.name: MULTICLASS,
     REGRESSION.name: REGRESSION,
     RANKING.name: RANKING,
+    ANOMALIES.name: ANOMALIES,
 }
 """Task -> its facts, for every task that runs today."""
 TASKS_LATER = (
@@ -233,7 +267,6 @@ TASKS_LATER = (
     "Forecasting",
     "Recommendation",
     "Clustering",
-    "AnomalyDetection",
     "SurvivalAnalysis",
     "SequenceToSequence",
     "TextGeneration",

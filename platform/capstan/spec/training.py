@@ -12,6 +12,7 @@ from capstan.spec.fairness import Reweigh
 from capstan.spec.families import (
     Candidate,
     GradientBoosting,
+    IsolationForest,
     LinearRegression,
     LogisticRegression,
     MostFrequent,
@@ -102,6 +103,7 @@ def usual_candidates(label: LabelKind = "Boolean") -> tuple[Candidate, ...]:
         Candidate(name="linear", linear_regression=LinearRegression()),
         Candidate(name="logistic", logistic_regression=LogisticRegression()),
         Candidate(name="trees", gradient_boosting=GradientBoosting()),
+        Candidate(name="isolation", isolation_forest=IsolationForest()),
     )
     return tuple(candidate for candidate in usual if label in candidate.learns)
 
@@ -118,7 +120,8 @@ class Training(SpecModel):
         default_factory=usual_candidates,
         min_length=1,
         max_length=100,
-        description="Models that are tried, simplest first; without it a baseline, a linear model and trees.",
+        description="Models that are tried, simplest first; without it a baseline, a linear model and trees, or a "
+        "baseline and an isolation forest for AnomalyDetection.",
         examples=[[{"name": "logistic", "logisticRegression": {"l2": 1}}]],
     )
     reweigh: Reweigh | None = Field(

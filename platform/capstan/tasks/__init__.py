@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from capstan.errors import NotFoundError
 from capstan.spec.combination import Combination
 from capstan.spec.tasks import LabelKind
+from capstan.tasks.anomalies import AnomalyDetection
 from capstan.tasks.binary import BinaryClassification
 from capstan.tasks.composite import CompositeTask
-from capstan.tasks.metric import Metric
+from capstan.tasks.metric import Floats, Metric
 from capstan.tasks.multiclass import MulticlassClassification
 from capstan.tasks.predictions import Learnt, Predictions
 from capstan.tasks.ranking import Ranking
@@ -32,6 +35,7 @@ __all__ = [
     "Task",
     "complaint",
     "each_task_of",
+    "learnt_from",
     "task_named",
     "task_of",
     "task_that_answers_from",
@@ -44,6 +48,7 @@ _MEMBERS: tuple[Task, ...] = (
     MulticlassClassification(),
     Regression(),
     Ranking(),
+    AnomalyDetection(),
 )
 TASKS: Mapping[str, Task] = {task.facts.name: task for task in _MEMBERS}
 """Name as in a file -> what the task does."""
@@ -75,6 +80,17 @@ def task_that_answers_from(name: str, threshold: float | None) -> Task:
     """
     task = task_named(name)
     return BinaryClassification(threshold=threshold) if isinstance(task, BinaryClassification) else task
+
+
+def learnt_from(task: Task, scores: Floats, threshold: float | None) -> Learnt:
+    """What a model would know of its answers that says these scores, where nothing but the scores is there.
+
+    `threshold`: above which score a row is flagged; None: so that the task's share of the rows is.
+    """
+    part = task.facts.flagged_share
+    if part is None or not len(scores):
+        return Learnt()
+    return Learnt(threshold=float(np.quantile(scores, 1 - part)) if threshold is None else threshold)
 
 
 @cache

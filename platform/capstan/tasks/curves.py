@@ -55,6 +55,10 @@ def curves_of(task: Task, truth: Truth, predictions: Predictions) -> list[Curve]
             _precision_recall(truth, probability),
             _calibration([("", truth, probability)]),
         ]
+    if task.facts.label == "Anomaly":
+        known = ~np.isnan(truth)
+        so, score = truth[known] == 1, predictions["score"][known]
+        return [_roc([("", so, score)]), _precision_recall(so, score)] if known.any() else []
     if task.facts.label == "Category":
         each = _by_class(truth, predictions)
         return [_roc(each), _calibration(each)]

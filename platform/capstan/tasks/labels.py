@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -144,6 +144,22 @@ class BooleanLabel:
         return Tally({"true": yes, "false": no}, words, not yes or not no, classes)
 
 
+class AnomalyLabel(BooleanLabel):
+    """Whether a row is an anomaly; not known of most rows, and nothing is learnt from it."""
+
+    def truth(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:  # type: ignore[override]
+        """1 for an anomaly, 0 for none, nan where nobody has looked."""
+        return values.astype(np.float64)
+
+    def tally(self, truth: npt.NDArray[Any]) -> Tally:
+        known = truth[~np.isnan(truth)]
+        found = super().tally(known == 1)
+        if len(known) == len(truth):
+            return found
+        words = f"{found.words}, {len(truth) - len(known):,} unknown"
+        return replace(found, words=words, counts={**found.counts, "unknown": len(truth) - len(known)})
+
+
 class NumberLabel:
     """A finite number."""
 
@@ -272,10 +288,13 @@ LABELS: Mapping[LabelKind, Label] = {
     "Number": NumberLabel(),
     "Relevance": RelevanceLabel(),
     "Reward": NumberLabel(),
+    "Anomaly": AnomalyLabel(),
 }
-"""Kind of label -> how it is read; a task without labels has none."""
+"""Kind of label -> how it is read."""
+TRUE_OR_FALSE: Mapping[LabelKind, type[BooleanLabel]] = {"Boolean": BooleanLabel, "Anomaly": AnomalyLabel}
+"""Kinds whose labels a file may write in words of its own."""
 
 
 def label_of(kind: LabelKind, words: Words | None = None) -> Label:
     """Labels of that kind; true and false are written as `words` say, None: in the usual ones."""
-    return LABELS[kind] if words is None else BooleanLabel(words)
+    return LABELS[kind] if words is None else TRUE_OR_FALSE[kind](words)

@@ -5,23 +5,28 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from capstan.spec.families import LEARNT_WITHOUT_LABELS
 from capstan.spec.tasks import LabelKind
 from capstan.tasks.metric import Floats, Truth
 from capstan.training.lesson import Lesson, Rows
 
 ROWS = 600
+UNUSUAL = 0.05
+"""Share of the rows that are unusual, where a lesson has such."""
 _GROUP_ROWS = 12
 _CLASSES = np.array(["low", "in between", "high"])
 
 
 def lesson(label: LabelKind, *, seed: int = 0) -> Lesson:
     """Two numbers, a code of a category and a column of noise; the truth depends on the first three."""
-    train, validation = _rows(label, 1), _rows(label, 2)
+    rows = _unusual_rows if label in LEARNT_WITHOUT_LABELS else _rows
+    train, validation = rows(label, 1), rows(label, 2)
     return Lesson(
         train.matrix,
         train.truth,
         groups=train.groups,
         label=label,
+        flagged_share=UNUSUAL,
         categorical=np.array([False, False, True, False]),
         seed=seed,
         validation=validation,
@@ -37,6 +42,22 @@ def _rows(label: LabelKind, draw: int) -> Rows:
     return Rows(matrix.astype(np.float64), _truth(label, score, rng), groups)
 
 
+def _unusual_rows(label: LabelKind, draw: int) -> Rows:  # noqa: ARG001 — there is one lesson of rows alone
+    """Rows of which few are unusual by both numbers, in any direction."""
+    rng = np.random.default_rng(draw)
+    truth = rng.random(ROWS) < UNUSUAL
+    spread = np.where(truth, 4.0, 1.0)
+    matrix = np.column_stack(
+        [
+            rng.normal(0, 1, ROWS) * spread,
+            50 + rng.normal(0, 20, ROWS) * spread,
+            rng.integers(0, 3, ROWS),
+            rng.normal(0, 1, ROWS),
+        ]
+    )
+    return Rows(matrix.astype(np.float64), truth.astype(np.float64))
+
+
 def _truth(label: LabelKind, score: Floats, rng: np.random.Generator) -> Truth:
     # Three classes of so few rows need a plainer lesson than two.
     noisy = score + rng.logistic(0, 0.5 if label == "Category" else 1, len(score))
@@ -50,12 +71,15 @@ def _truth(label: LabelKind, score: Floats, rng: np.random.Generator) -> Truth:
 
 
 def loss(rows: Rows, label: LabelKind, answers: Floats) -> float:
-    """Mean loss of what a model says of the rows: of its probabilities, its numbers, or the order in each group."""
+    """Mean loss of what a model says of the rows: of its probabilities, its numbers, or the order that they give."""
     if label in ("Boolean", "Category"):
         chance = answers[np.arange(len(rows.truth)), _codes(rows)]
         return float(-np.log(np.clip(chance, 1e-6, 1)).mean())
     if label == "Number":
         return float(((answers - rows.truth) ** 2).mean())
+    if label in LEARNT_WITHOUT_LABELS:
+        so, score = rows.truth == 1, -answers
+        return float((score[~so][:, None] >= score[so][None, :]).mean())
     wrong = pairs = 0
     assert rows.groups is not None
     for group in np.unique(rows.groups):

@@ -26,15 +26,19 @@ class Judged:
 
 
 class ToyModel:
-    """A model of toy rows: a linear one of scikit-learn with the task's `method`."""
+    """A model of toy rows: of scikit-learn with the task's `method`: a linear one, or an isolation forest."""
 
     def __init__(self, task: Task) -> None:
         self._method = task.method
+        self._flagged = task.facts.flagged_share
 
     def fit(self, matrix: Floats, truth: Truth) -> Any:
         """A fitted model."""
+        from sklearn.ensemble import IsolationForest
         from sklearn.linear_model import LinearRegression, LogisticRegression
 
+        if self._method == "score_samples":
+            return IsolationForest(contamination=self._flagged, random_state=0).fit(matrix)
         estimator = LogisticRegression() if self._method == "predict_proba" else LinearRegression()
         return estimator.fit(matrix, truth)
 
@@ -99,4 +103,7 @@ class _Saying:
         is_binary = method == "predict_proba" and scores.ndim == 1
         said = np.stack([1 - scores, scores], axis=1) if is_binary else scores
         self.classes_ = getattr(model, "classes_", None)
+        self.offset_ = getattr(model, "offset_", None)
+        if method == "score_samples":
+            said = -scores
         setattr(self, method, lambda _matrix: said)

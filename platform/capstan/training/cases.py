@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cases:
-    """Labelled rows."""
+    """Labelled rows; of a task that learns without labels all rows."""
 
     task: Task
     table: pa.Table
@@ -36,9 +36,12 @@ class Cases:
 
     @classmethod
     def of_model(cls, table: pa.Table, system: MLSystem, model: PlannedModel) -> Cases:
-        """The rows that have the model's own label, as it learns from them; raises InvalidDataError if none has."""
+        """The rows that a model learns from: those with its own label, where it learns from that.
+
+        Raises InvalidDataError if none has one.
+        """
         target = table[model.target]
-        if target.null_count:
+        if target.null_count and each_task_of(system.spec).facts.needs_labels:
             table = table.filter(target.is_valid())
             if not table.num_rows:
                 raise InvalidDataError(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
-from capstan.spec.tasks import LabelKind
+from capstan.spec.tasks import USUAL_FLAGGED_SHARE, LabelKind
 from capstan.tasks import Task
 from capstan.tasks.metric import Floats, Groups, Truth, numbered
 
@@ -53,6 +53,8 @@ class Lesson(Rows):
     """Later rows, for a family that stops early by them; None where it learns from all there are."""
     parent: Any | None = None
     """The fitted model of the version that this one may start from; None: from nothing."""
+    flagged_share: float = USUAL_FLAGGED_SHARE
+    """Which share of these rows is to be flagged as unusual, for a family that finds such."""
     candidates: Mapping[str, Callable[[Lesson], Any]] = field(default_factory=dict)
     """What fits another candidate of the file, by its name: an ensemble is made of some."""
 

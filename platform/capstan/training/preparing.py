@@ -12,6 +12,7 @@ from capstan.errors import InvalidDataError
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
+from capstan.spec.tasks import USUAL_FLAGGED_SHARE
 from capstan.training.cases import Cases
 from capstan.training.families import fits_of
 from capstan.training.lesson import Lesson
@@ -77,6 +78,7 @@ def prepare(
         task=train.task,
         categorical=transform.categorical_mask_,
         seed=seed,
+        flagged_share=train.task.facts.flagged_share or USUAL_FLAGGED_SHARE,
         candidates=fits_of(others),
     )
     return Prepared(transform, lesson, tuple(noted))

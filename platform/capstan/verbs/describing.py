@@ -43,8 +43,12 @@ def require_room(folder: Path, way_out: str) -> None:
         raise NotAllowedError(f"{' and '.join(there)} in {folder} would be overwritten; {way_out}")
 
 
-def described(table: TableProfile, target: str, folder: Path, wishes: Wishes, *, now: datetime) -> Guessed:
+def described(
+    table: TableProfile, target: str | None, folder: Path, wishes: Wishes, *, now: datetime
+) -> Guessed:
     """What a file would say of the table in `folder`, without the features that know the answer.
+
+    `target` is the column that is to be predicted; None: no column holds it, and the wished task needs none.
 
     Raises InvalidSpecError where no file can be made, InvalidDataError where the table cannot be read.
     """
@@ -104,7 +108,9 @@ def _days(cases: pa.Table, system: MLSystem) -> tuple[str, tuple[int, int] | Non
     time, by_time = system.spec.data.keys.time, system.spec.data.split.by_time
     if time is None:
         return "", None
-    labelled = cases.filter(pc.is_valid(cases[system.spec.data.label.column]))
+    labelled = cases
+    if system.spec.task_facts.needs_labels:
+        labelled = cases.filter(pc.is_valid(cases[system.spec.data.label.column]))
     if not labelled.num_rows:
         return "", None
     moments = labelled[time].to_numpy().astype("datetime64[us]")
@@ -206,6 +212,7 @@ def _readme(guessed: Guessed, table: TableProfile) -> str:
     )
     objective = spec["objective"]
     target = objective["target"]
+    but = f", but for `{target}`" if "label" in spec["data"] else ""
     size = f"{table.rows:,} rows, {len(table.columns)} columns"
     return f"""# {document["metadata"]["name"]}
 
@@ -219,7 +226,7 @@ capstan up {SYSTEM_FILE}                # trains, serves, watches; prints a requ
 `up` stays in front. In another terminal, once it says that v1 serves:
 
 ```console
-capstan predict {SYSTEM_FILE} new.csv --out answers.csv   # rows with the columns of {table.file}, but for `{target}`
+capstan predict {SYSTEM_FILE} new.csv --out answers.csv   # rows with the columns of {table.file}{but}
 capstan feedback {SYSTEM_FILE} outcomes.csv               # what came true, when it is known
 capstan retrain                                      # a second version, which takes the steps of a rollout
 capstan traffic {SYSTEM_FILE} --rate 20 --feedback        # stands in for users, so that there is something to judge

@@ -236,3 +236,47 @@ def test_a_target_that_cannot_be_learnt_is_refused_with_the_way_out(
     assert refused.exit_code == 1
     assert words in refused.stderr.replace("\n", " ")
     assert not (tmp_path / "system.yaml").exists()
+
+
+def _unlabelled(folder: Path, **columns: list[Any]) -> Path:
+    file = folder / "rows.csv"
+    rows = zip(*columns.values(), strict=True)
+    file.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return file
+
+
+def test_a_table_without_a_label_is_described_for_a_task_that_needs_none(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    file = _unlabelled(
+        tmp_path, amount=rng.lognormal(3, 1, 300).tolist(), unusual=rng.integers(0, 9, 300).tolist()
+    )
+    told = CliRunner().invoke(app, ["init", str(file), "--task", "AnomalyDetection"])
+    assert told.exit_code == 0, told.output
+    assert "data.label: none: no column is to be predicted" in told.output
+    spec = yaml.safe_load((tmp_path / "system.yaml").read_text())["spec"]
+    # A column has the usual name of what is predicted; and bounds would refuse the rows that are looked for.
+    assert spec["objective"] == {"task": "AnomalyDetection", "target": "unusual_2", "flaggedShare": 0.01}
+    assert "label" not in spec["data"]
+    assert "checks" not in spec["data"]
+    assert [one["name"] for one in spec["features"]] == ["amount", "unusual"]
+    checked = CliRunner().invoke(app, ["validate", "--data", str(tmp_path / "system.yaml")])
+    assert checked.exit_code == 0, checked.output
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "nothing says what is to be predicted; name the column with --target"),
+        (["--task", "Regression"], "Regression learns from a column; name the column with --target"),
+        (["--task", "Guessing"], "'Guessing' is none of the tasks BinaryClassification"),
+    ],
+    ids=["nothing", "a task that needs one", "no task"],
+)
+def test_a_table_without_a_label_needs_a_task_that_needs_none(
+    options: list[str], told: str, tmp_path: Path
+) -> None:
+    file = _unlabelled(tmp_path, amount=[1.5, 2.5, 3.5])
+    found = CliRunner().invoke(app, ["init", str(file), *options])
+    assert found.exit_code != 0
+    assert told in " ".join(found.output.split())
+    assert not (tmp_path / "system.yaml").exists()

@@ -81,6 +81,8 @@ def truth_of(label: LabelKind, score: Any) -> Any:
         return score > middle[0]
     if label == "Number":
         return score
+    if label == "Anomaly":
+        return (np.abs(score - score.mean()) > 2 * score.std()).astype(float)
     levels = np.digitize(score, middle)
     return levels if label == "Relevance" else np.array(["low", "mid", "high"])[levels]
 

@@ -63,6 +63,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("training.candidates", [{"name": "line", "linearRegression": {"l1": 1, "loss": "Huber"}}]),
     ("training.candidates", [{"name": "line", "linearRegression": {"l1": 0, "loss": "Huber"}}]),
     ("data.label.availableAt", "late"),
+    ("data.label", None),
+    ("objective.flaggedShare", 0.02),
     ("data.keys.id", "scheduled_departure"),
     ("data.keys.id", "label"),
     ("data.keys", {"id": "flight_id"}),

@@ -20,6 +20,7 @@ from capstan.monitoring.questions.question import Answer, Reading
 from capstan.monitoring.questions.texts import AlertText
 from capstan.monitoring.rules import render
 from capstan.monitoring.windows import (
+    NO_LABELS,
     Concept,
     DriftWindow,
     Estimate,
@@ -70,6 +71,13 @@ def test_a_question_keeps_its_suite(name: str) -> None:
     windows: dict[str, Any] = {"Drift": drift_window, "Quality": quality_window, "Rows": online_drift}
     window = windows[question.kind]
     check_question(question, SYSTEM, breach=window(bad=True), fine=window(bad=False))
+
+
+def test_where_no_labels_are_promised_their_lack_is_neither_an_answer_nor_a_gap() -> None:
+    told = replace(quality_window(bad=True), decision=WindowOutcome.NO_EVIDENCE, reason=NO_LABELS)
+    assert QUESTIONS["quality"].ask(told) == Answer(WindowOutcome.NO_EVIDENCE)
+    late = QUESTIONS["quality"].ask(replace(told, reason="CoverageTooLow"))
+    assert late.gap is not None
 
 
 def test_no_two_questions_share_an_alert() -> None:

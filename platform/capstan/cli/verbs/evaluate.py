@@ -10,7 +10,7 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.console import Json, honest_errors, print_json
 from capstan.errors import InvalidSpecError, Mistake
-from capstan.spec.tasks import BINARY, IMAGES, RANKING, TASK_FACTS, TEXTS
+from capstan.spec.tasks import ANOMALIES, BINARY, IMAGES, RANKING, TASK_FACTS, TEXTS
 
 if TYPE_CHECKING:
     from capstan.evaluation.offline.measured import Evaluation
@@ -58,7 +58,11 @@ def evaluate(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="From which probability on an answer is true.", min=0, max=1, show_default="0.5"),
+        typer.Option(
+            help=f"From which probability on an answer is true; of {ANOMALIES.name} the score above which a row is "
+            "flagged.",
+            show_default="0.5; of scores that which flags 1% of the rows",
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -167,10 +171,16 @@ def _require_options(
         f"is for {IMAGES}, not for {task}",
     )
     options.together(
-        threshold is not None and task != BINARY.name,
+        threshold is not None and task not in (BINARY.name, ANOMALIES.name),
         "--threshold",
         threshold,
-        f"is for {BINARY.name}, not for {task}; drop it",
+        f"is for {BINARY.name} and {ANOMALIES.name}, not for {task}; drop it",
+    )
+    options.together(
+        threshold is not None and task == BINARY.name and not 0 <= threshold <= 1,
+        "--threshold",
+        threshold,
+        "is no probability; write a number from 0 to 1",
     )
     options.zone(zone)
     options.finish()
@@ -207,5 +217,5 @@ def _evaluated(
     from capstan.tasks import task_that_answers_from
 
     answer = prediction or TASK_FACTS[task].answered
-    asked = Asked(file, labels[0], answer, group, weight, time, slices, zone)
+    asked = Asked(file, labels[0], answer, group, weight, time, slices, zone, threshold)
     return evaluate_rows(task_that_answers_from(task, threshold), asked, seed=seed)

@@ -11,11 +11,15 @@ import typer
 
 from capstan.cli.app import App
 from capstan.cli.console import Json, honest_errors, out, print_json
+from capstan.spec.tasks import TASK_FACTS
 
 if TYPE_CHECKING:
     from capstan.spec.guessing import TableProfile, Wishes
 
 app = App()
+
+
+_UNLABELLED = " or ".join(name for name, facts in TASK_FACTS.items() if not facts.needs_labels)
 
 
 @app.command(epilog="Example: capstan init customers.csv --target churned")
@@ -27,8 +31,20 @@ def init(
         ),
     ],
     target: Annotated[
-        str, typer.Option("--target", "-t", help="Column that is to be predicted.", show_default=False)
-    ],
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help=f"Column that is to be predicted; not needed with --task {_UNLABELLED}.",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Kind of prediction: {', '.join(TASK_FACTS)}.", show_default="guessed by the column"
+        ),
+    ] = None,
     ask: Annotated[bool, typer.Option("--ask", help="Ask for each key before it is guessed.")] = False,
     by_requests: Annotated[
         bool,
@@ -57,7 +73,7 @@ def init(
         now = datetime.now(UTC)
         table = profile_table(file)
         wishes = replace(
-            _asked(table, target, now) if ask else Wishes(),
+            _asked(table, target, task, now) if ask else Wishes(task=task),
             by_requests=by_requests,
             kept=frozenset(keep or ()),
         )
@@ -84,11 +100,11 @@ def init(
     )
 
 
-def _asked(table: TableProfile, target: str, now: datetime) -> Wishes:
+def _asked(table: TableProfile, target: str | None, task: str | None, now: datetime) -> Wishes:
     """What a person says where they are asked; an empty answer is what would be guessed."""
     from capstan.spec.guessing import Wishes, guess
 
-    guessed = guess(table, target, now=now).document["spec"]
+    guessed = guess(table, target, now=now, wishes=Wishes(task=task)).document["spec"]
     keys = guessed["data"].get("keys", {})
     said = {
         "task": typer.prompt("task", default=guessed["objective"]["task"], err=True),

@@ -14,7 +14,7 @@ from capstan.evaluation.bootstrap import Measured, day_weights, measured
 from capstan.evaluation.offline.columns import Column, PredictionTable, prediction_table
 from capstan.evaluation.offline.measured import CONFIDENCE, RESAMPLES, Evaluation, Figure
 from capstan.evaluation.slices import slice_metrics
-from capstan.tasks import Learnt, Metric, Predictions, Task
+from capstan.tasks import Learnt, Metric, Predictions, Task, learnt_from
 from capstan.tasks.metric import Groups, Truth, Weights, numbered
 from capstan.tasks.probabilities import TOLERANCE
 
@@ -41,6 +41,8 @@ class Asked:
     time: str | None = None
     slices: tuple[str, ...] = ()
     zone: str = "UTC"
+    threshold: float | None = None
+    """Above which score a row is flagged; None: so that the task's usual share of the rows is."""
 
 
 def evaluate_rows(task: Task, asked: Asked, *, seed: int) -> Evaluation:
@@ -107,7 +109,7 @@ def _predictions(
     option = "--prediction"
     if task.facts.label != "Category":
         scores = table.numbers(Column(option, asked.prediction))
-        predictions = task.predictions(scores, Learnt(), groups)
+        predictions = task.predictions(scores, learnt_from(task, scores, asked.threshold), groups)
         _require_sound(task, scores, predictions, asked.prediction)
         return predictions
     prefix = f"{asked.prediction}."

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from capstan.monitoring.questions.question import AlertFacts, Answer, Kind, Reading, WindowQuestion
 from capstan.monitoring.questions.texts import AlertText
-from capstan.monitoring.windows import Gap, QualityWindow, WindowOutcome
+from capstan.monitoring.windows import NO_LABELS, Gap, QualityWindow, WindowOutcome
 
 
 class QualityDrop(WindowQuestion):
@@ -18,7 +18,8 @@ class QualityDrop(WindowQuestion):
     alert: ClassVar[AlertFacts] = AlertFacts("QualityDropped", "critical", "quality")
 
     def ask(self, window: QualityWindow) -> Answer:
-        if window.decision is WindowOutcome.NO_EVIDENCE:
+        # Where nobody promised labels, their lack is no gap in what is watched.
+        if window.decision is WindowOutcome.NO_EVIDENCE and window.reason != NO_LABELS:
             return Answer(window.decision, Gap(window.reason, window.message))
         return Answer(window.decision)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from capstan.errors import InvalidDataError
 from capstan.spec.families import (
+    LEARNT_WITHOUT_LABELS,
     Bagging,
     Candidate,
     Custom,
@@ -18,8 +19,10 @@ from capstan.spec.families import (
     FactorizationMachine,
     FamilySettings,
     GradientBoosting,
+    IsolationForest,
     LambdaMart,
     LinearRegression,
+    LocalOutlierFactor,
     LogisticRegression,
     MostFrequent,
     MultilayerPerceptron,
@@ -40,8 +43,10 @@ from capstan.training.families.ensembles import BaggingFamily, StackingFamily, V
 from capstan.training.families.factorization_machine import FactorizationMachineFamily
 from capstan.training.families.family import Choice, Dimension, Family, Fitted, SearchSpace, Value, Values
 from capstan.training.families.gradient_boosting import GradientBoostingFamily
+from capstan.training.families.isolation_forest import IsolationForestFamily
 from capstan.training.families.lambda_mart import LambdaMartFamily
 from capstan.training.families.linear_regression import LinearRegressionFamily
+from capstan.training.families.local_outlier_factor import LocalOutlierFactorFamily
 from capstan.training.families.logistic_regression import LogisticRegressionFamily
 from capstan.training.families.most_frequent import MostFrequentFamily
 from capstan.training.families.multilayer_perceptron import MultilayerPerceptronFamily
@@ -81,6 +86,8 @@ FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
     FactorizationMachine: FactorizationMachineFamily(),
     SupportVectorMachine: SupportVectorMachineFamily(),
     MultilayerPerceptron: MultilayerPerceptronFamily(),
+    IsolationForest: IsolationForestFamily(),
+    LocalOutlierFactor: LocalOutlierFactorFamily(),
     Voting: VotingFamily(),
     Bagging: BaggingFamily(),
     Stacking: StackingFamily(),
@@ -109,7 +116,7 @@ def fit_model(candidate: Candidate, values: Values, lesson: Lesson) -> Fitted:
     family = family_of(candidate)
     _require_usable(candidate, family, lesson)
     labels = LABELS[lesson.label].tally(lesson.truth)
-    if labels.is_constant:
+    if labels.is_constant and lesson.label not in LEARNT_WITHOUT_LABELS:
         raise InvalidDataError(
             f"the {len(lesson.truth)} training rows have the labels {labels.words}; a model learns from labels that "
             "differ: train on more rows"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from capstan.spec.families import MostFrequent
+from capstan.spec.families import LEARNT_WITHOUT_LABELS, MostFrequent
 from capstan.spec.tasks import LabelKind
 from capstan.training.families.family import EstimatorFamily, Fitted, Make
 from capstan.training.lesson import Lesson
@@ -25,7 +25,7 @@ def _mean(settings: MostFrequent, lesson: Lesson) -> Any:  # noqa: ARG001
 
 
 class MostFrequentFamily(EstimatorFamily[MostFrequent]):
-    """Each class by its share of the rows, or the mean of numbers."""
+    """Each class by its share of the rows, the mean of numbers, or no row more unusual than another."""
 
     settings = MostFrequent
     makes: Mapping[LabelKind, Make[MostFrequent]] = {
@@ -36,5 +36,9 @@ class MostFrequentFamily(EstimatorFamily[MostFrequent]):
     }
 
     def fit(self, settings: MostFrequent, lesson: Lesson) -> Fitted:
+        if lesson.label in LEARNT_WITHOUT_LABELS:
+            from capstan.training.fitted.anomalies import NothingUnusual
+
+            return NothingUnusual()
         # It looks at no column, so it need not hold a copy of all.
         return super().fit(settings, replace(lesson, matrix=lesson.matrix[:, :1]))

@@ -19,13 +19,18 @@ _Node = tuple[int, Any, Any, Any]
 """Column, threshold and the nodes to the left and right; of a leaf -1 and its answer."""
 
 
-def _as_compared(matrix: Floats) -> np.ndarray[Any, np.dtype[np.float32]]:
+def as_compared(matrix: Floats) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The numbers as scikit-learn's trees take them."""
     return np.clip(matrix, -_LARGEST, _LARGEST).astype(np.float32)
 
 
 def _root(tree: Any) -> _Node:
     values = tree.value[:, 0, :]
-    answers = values[:, 0].tolist() if values.shape[1] == 1 else values.tolist()
+    return walked_root(tree, values[:, 0].tolist() if values.shape[1] == 1 else values.tolist())
+
+
+def walked_root(tree: Any, answers: list[Any]) -> _Node:
+    """The tree as tuples; `answers` are those of its nodes, of which the leaves' are given."""
     columns, thresholds = tree.feature.tolist(), tree.threshold.tolist()
     lefts, rights = tree.children_left.tolist(), tree.children_right.tolist()
     nodes: list[_Node] = [(-1, answer, None, None) for answer in answers]
@@ -50,7 +55,7 @@ class _Walked:
         if roots is None:
             members = getattr(self.model, "estimators_", [self.model])
             roots = self._roots = [_root(one.tree_) for one in members]
-        row = _as_compared(vector).tolist()
+        row = as_compared(vector).tolist()
         for column, threshold, left, right in roots:
             while column >= 0:
                 column, threshold, left, right = left if row[column] <= threshold else right
@@ -64,7 +69,7 @@ class TreesOfNumbers(_Walked, NumberModel):
         self.model = model
 
     def answers(self, matrix: Floats) -> Floats:
-        found: Floats = self.model.predict(_as_compared(matrix))
+        found: Floats = self.model.predict(as_compared(matrix))
         return found
 
     def answer_one(self, vector: Floats) -> float:
@@ -83,7 +88,7 @@ class TreesOfClasses(_Walked, ClassModel):
         self.classes_ = model.classes_
 
     def answers(self, matrix: Floats) -> Floats:
-        found: Floats = self.model.predict_proba(_as_compared(matrix))
+        found: Floats = self.model.predict_proba(as_compared(matrix))
         return found
 
     def answer_one(self, vector: Floats) -> list[float]:

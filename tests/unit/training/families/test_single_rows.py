@@ -60,6 +60,8 @@ def truth_of(label: LabelKind, score: np.ndarray[Any, Any]) -> Any:
         return score > 0.5
     if label == "Number":
         return score
+    if label == "Anomaly":
+        return (np.abs(score - score.mean()) > 2 * score.std()).astype(float)
     levels = np.digitize(score, [-0.5, 1.5])
     return levels if label == "Relevance" else np.array(["low", "mid", "high"])[levels]
 
