@@ -61,6 +61,7 @@ METRIC = Toy(
     edits=(
         Edit(
             "platform/capstan/spec/tasks.py",
+            '        MetricFacts("f1", "F1", "Higher", "window"),\n'
             '        MetricFacts("precision", "precision", "Higher", "window"),\n',
             '        MetricFacts("specificity", "specificity", "Higher", "window"),\n',
         ),

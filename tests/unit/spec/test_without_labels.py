@@ -83,7 +83,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"training": {"candidates": [{"name": "trees", "gradientBoosting": {}}]}},
         "gradientBoosting: can't learn the labels of AnomalyDetection .*these can: mostFrequent, isolationForest",
     ),
-    "worths": (ODD | {"value": {"truePositive": 5}}, {}, "is not for AnomalyDetection"),
+    "worths": (ODD | {"value": {"truePositive": 35, "falsePositive": -5}}, {}, "is not for AnomalyDetection"),
     "losses": (ODD | {"losses": {"maximumError": 5}}, {}, "those of AnomalyDetection are not; drop them"),
     "a share above a half": (ODD | {"flaggedShare": 0.6}, {}, "flaggedShare"),
     "a feature of the target's name": (

@@ -94,8 +94,8 @@ def test_a_gate_that_needs_labels_does_not_pass_without_and_one_of_the_share_can
     said = TASK.predictions(score, Learnt(threshold=float(np.quantile(score, 0.9))))
     window = Window(TASK, np.full(len(score), np.nan), said, np.arange(len(score)) // 25)
     for metric, bounds, passed in (
-        ("averagePrecision", (0.0, math.inf), False),
-        ("accuracy", (0.0, math.inf), False),
+        ("averagePrecision", (0.0, math.inf), None),
+        ("accuracy", (0.0, math.inf), None),
         ("flaggedShareGap", (-math.inf, 0.05), True),
     ):
         rule = GateRule(metric, Decide.NOT_WORSE, 0.0, 0.0, *bounds, 0.95)
