@@ -43,6 +43,8 @@ MEMBERS = {
     "tree": {"decisionTree": {}},
     "trees": {"gradientBoosting": {}},
 }
+UNUSUAL = 0.05
+"""Share of the rows whose numbers spread more than those of the others, for who looks for such."""
 NAMES = [f"n{number}" for number in range(NUMBERS)]
 KINDS = [f"c{number}" for number in range(CATEGORIES)]
 FEATURES = TypeAdapter(list[Feature]).validate_python(
@@ -62,15 +64,20 @@ def cases(task: Task, rows: int, seed: int) -> Cases:
     )
     score += 0.5 * sum(effect[code] for effect, code in zip(effects, codes, strict=True))
     score += rng.logistic(0, 0.7, rows)
+    label = task.facts.label
+    is_unusual = rng.random(rows) < UNUSUAL
+    if label == "Anomaly":
+        numbers = numbers * np.where(is_unusual, 1.5, 1.0)[:, None]
     table = pa.table(
         {
             **{name: numbers[:, at] for at, name in enumerate(NAMES)},
             **{name: [f"v{one}" for one in code] for name, code in zip(KINDS, codes, strict=True)},
         }
     )
-    label = task.facts.label
     if label == "Boolean":
         truth: Any = score > 1
+    elif label == "Anomaly":
+        truth = is_unusual.astype(np.float64)
     elif label == "Number":
         truth = score
     else:
@@ -133,7 +140,8 @@ def main() -> None:
     load = f"{before:.1f} to {os.getloadavg()[0]:.1f}"
     text = (
         f"{table}\n\n{options.rows:,} training rows of {NUMBERS} numbers and {CATEGORIES} one-hot categories; 4,000 "
-        f"later ones. One thread, {os.cpu_count()} cores under a load average of {load}. Default settings; voting and "
+        f"later ones. Of anomalies {UNUSUAL:.0%} of the rows have numbers that spread 1.5 times as far. "
+        f"One thread, {os.cpu_count()} cores under a load average of {load}. Default settings; voting and "
         "stacking are of a linear model and boosted trees, bagging is of a decision tree. Seconds are of processor "
         "time. One row: the median through transform and model in the process, without HTTP. "
         f"Made by `{COMMAND}`."
