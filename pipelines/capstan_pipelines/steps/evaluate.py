@@ -226,7 +226,7 @@ def _estimator(job: Job, judged: Cases, predictions: Predictions) -> dict[str, A
 
 
 def _losses(job: Job, judged: Cases, predictions: Predictions) -> dict[str, Any] | None:
-    """What a detector of concept drift compares later losses with; None: the file names none."""
+    """What a detector of concept drift compares later losses with; None: the file names none, or no row has a loss."""
     spec = job.system.spec
     detector = spec.monitoring.quality.concept
     if detector is None:
@@ -242,6 +242,8 @@ def _losses(job: Job, judged: Cases, predictions: Predictions) -> dict[str, Any]
     moments = place if time is None else times_of(judged.table, time).astype(np.int64)
     days = None if time is None else days_of(judged.table, time, spec.data.time_zone)
     losses, rows = losses_in_order(metric, judged.truth, predictions, judged.groups, moments)
+    if not len(losses):
+        return None
     window = spec.monitoring.window
     longest = window.duration / timedelta(microseconds=1)
     in_order = np.sort(moments[rows])

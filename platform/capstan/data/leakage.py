@@ -8,7 +8,7 @@ that tells nearly every label may be a leak, or a good feature: that is told and
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -70,7 +70,9 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
         table = table.filter(pc.less_equal(table[data.keys.time], old))
     leaks: dict[str, Leak] = {}
     for target in system.spec.targets if data.has_label else ():
-        for leak in _leaks_of(target, table, system):
+        for found in _leaks_of(target, table, system):
+            # Nothing is learnt from a label that only judges, and what tells anomalies alone is what people look for.
+            leak = found if system.spec.task_facts.needs_labels else replace(found, is_certain=False)
             known = leaks.get(leak.feature)
             if known is None or (leak.is_certain and not known.is_certain):
                 leaks[leak.feature] = leak
