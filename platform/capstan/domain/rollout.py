@@ -66,6 +66,8 @@ class RolloutPolicy:
     """Longest time that a label takes; a day block closes by it at the latest. Only what is told rests on it."""
     block: timedelta = field(default=BLOCK, metadata=UNDIGESTED)
     """How long a block of paired requests takes; 0: blocks are so many requests, however long they take."""
+    has_labels: bool = field(default=True, metadata=UNDIGESTED)
+    """Whether the file names a label. Only what is told rests on it."""
     digest: str = ""
     """Of everything above but the label delay; a rollout that began under another digest starts again."""
 
@@ -91,6 +93,8 @@ def outlook(policy: RolloutPolicy, now: datetime) -> str:
         for analysis, rule in step.rules(policy).items()
     ]
     rules += [promise for step in policy.steps if (promise := step.promise(policy))]
+    if not policy.has_labels and not rules:
+        rules = ["no label says which answers are right, so errors and latency decide"]
     spans = [step_span(policy, step) for step in policy.steps]
     soonest = now + sum((span.soonest for span in spans), timedelta(0))
     latest = now + sum((span.latest for span in spans), timedelta(0))

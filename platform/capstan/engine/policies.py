@@ -122,6 +122,7 @@ def rollout_policy(system: MLSystem) -> RolloutPolicy:
         revision_history_limit=rollout.revision_history_limit,
         losses=_stated(system.spec.objective),
         label_delay=system.spec.data.label.maximum_delay,
+        has_labels=system.spec.data.has_label,
         block=BLOCK if system.spec.requests_per_block is None else timedelta(0),
     )
     return replace(policy, digest=digest_of(policy))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from capstan.domain.rollout import outlook
 from capstan.domain.versions import SystemName
 from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.ports.store import Kind, Record
@@ -54,3 +56,22 @@ def test_a_rollout_whose_errors_count_otherwise_begins_again() -> None:
 
     assert digest(180) == digest(180.0)
     assert digest(180) != digest(200)
+
+
+def test_a_rollout_without_labels_says_beforehand_by_what_it_is_decided() -> None:
+    def told(*, labelled: bool) -> str:
+        record = record_of(
+            objective={"task": "AnomalyDetection", "target": "late"},
+            rollout={},
+            evaluation={},
+            training={},
+            monitoring={},
+        )
+        if not labelled:
+            del record.document["spec"]["data"]["label"]
+        return outlook(policy_of(record).rollout, datetime(2026, 1, 1, tzinfo=UTC))
+
+    without = "no label says which answers are right, so errors and latency decide; its 3 steps take"
+    assert told(labelled=False).startswith(without)
+    assert "step 1 waits for 500 requests;" in told(labelled=False)
+    assert told(labelled=True).startswith("quality is decided by UnlessWorse from 7 closed blocks on")
