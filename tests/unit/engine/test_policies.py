@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,10 @@ def test_a_rollout_without_labels_says_beforehand_by_what_it_is_decided() -> Non
             training={},
             monitoring={},
         )
-        if not labelled:
-            del record.document["spec"]["data"]["label"]
+        data = {
+            name: part for name, part in record.spec["spec"]["data"].items() if labelled or name != "label"
+        }
+        record = replace(record, spec={**record.spec, "spec": {**record.spec["spec"], "data": data}})
         return outlook(policy_of(record).rollout, datetime(2026, 1, 1, tzinfo=UTC))
 
     without = "no label says which answers are right, so errors and latency decide; its 3 steps take"
