@@ -31,8 +31,16 @@ from capstan.domain.triggers import OperationAlert
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.versions import Digest, SystemName
 from capstan.monitoring.checkpoint import Checkpoint
-from capstan.monitoring.windows import Cause, Causes, DriftWindow, QualityWindow, WindowOutcome
-from capstan.monitoring.windows_json import tell_causes
+from capstan.monitoring.windows import (
+    Cause,
+    Causes,
+    DriftWindow,
+    OnlineDrift,
+    OnlineFeature,
+    QualityWindow,
+    WindowOutcome,
+)
+from capstan.monitoring.windows_json import tell_causes, tell_online
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES = (
@@ -226,8 +234,25 @@ def with_reasons(windows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             }
             quality = {**quality, "concept": concept, "causes": tell_causes(CAUSES)}
             window = {**window, "alerts": [*window["alerts"], "QualityDropped"]}
-        found.append({**window, "estimate": estimate, "quality": quality})
+        online = tell_online(seen_as_rows_came(number, datetime.fromisoformat(window["end"])))
+        found.append({**window, "estimate": estimate, "quality": quality, "online": online})
     return found
+
+
+def seen_as_rows_came(number: int, end: datetime) -> OnlineDrift:
+    """What online detectors say by the end of a window: a drift since the fifth, of predictions too."""
+    is_drift = number > 4
+    return OnlineDrift(
+        end,
+        WindowOutcome.BREACH if is_drift else WindowOutcome.FINE,
+        end - 5 * DAY if is_drift else None,
+        features=(
+            OnlineFeature("temp", "CramerVonMises", 0.8 + 0.2 * number, 1.6),
+            OnlineFeature("carrier", "FisherExact", 0.9, 1.6),
+            OnlineFeature(":probability", "CramerVonMises", 0.7 + 0.19 * number, 1.6),
+        ),
+        lots=56 * (number + 1),
+    )
 
 
 CAUSES = Causes(

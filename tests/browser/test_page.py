@@ -169,6 +169,22 @@ def test_estimates_stand_beside_the_truth_and_losses_beside_the_tests(serve: Ser
     expect(page.locator("#quality .concept")).to_contain_text("0.610 a row, at the test 0.560")
 
 
+def test_online_detectors_have_a_line_of_their_own_below_the_windows(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(flights.dropped()).entry).page
+    panel = page.locator("#drift .arriving")
+    expect(panel).to_contain_text("drift found, since 17 Mar 2013 as rows come, v1")
+    expect(panel).to_contain_text("temp 2.000, prediction 1.840 against 1.600; 1 is usual")
+    expect(panel.locator("circle.value")).to_have_count(7)
+    above = panel.locator("circle.rise")
+    expect(above).to_have_count(2)
+    limit = float(panel.locator("line.floor").get_attribute("y1") or 0)
+    assert all(float(above.nth(at).get_attribute("cy") or 99) < limit for at in range(2))
+    expect(above.last.locator("title")).to_contain_text("carrier 0.900 by FisherExact")
+    without = open_page(serve(flights.canary()).entry).page
+    expect(without.locator("#drift .heat")).to_be_visible()
+    expect(without.locator("#drift .arriving")).to_have_count(0)
+
+
 def test_a_promise_tells_what_is_left_of_its_budget_and_what_nobody_counted(
     serve: Serve, open_page: Open
 ) -> None:

@@ -97,7 +97,7 @@ def test_a_drift_is_found_within_days_before_its_window_ends(tmp_path: Path) -> 
     assert [window["online"]["outcome"] for window in told] == ["Fine", "Fine", "Breach", "Breach"]
     assert [window["generation"] for window in told] == sorted(window["generation"] for window in told)
     assert "temp (CramerVonMises" in told[2]["online"]["sentences"][0]
-    assert {one.feature for one in found.features} == {"distance", "dep_hour", "temp", "dest"}
+    assert {one.feature for one in found.features} == {"distance", "dep_hour", "temp", "dest", ":probability"}
 
 
 def test_the_same_is_told_whenever_somebody_looks_and_after_a_restart(tmp_path: Path) -> None:
@@ -118,6 +118,57 @@ def test_alibi_detect_finds_it_with_the_same_lot(tmp_path: Path) -> None:
     assert theirs[0].since == ours[0].since
     assert theirs[1] == ours[1]
     assert [one.kept for one in theirs[0].features] == [one.kept for one in ours[0].features]
+
+
+def test_predictions_are_watched_by_those_of_the_version_alone(tmp_path: Path) -> None:
+    """Inputs stay as they were; another version answers every third request, and far higher."""
+    watched = Watched(tmp_path, drift={"online": BOTH})
+    rng = np.random.default_rng(4)
+    for number, by in enumerate((0.0, 0.0, 0.15)):
+        rows = week(rng, SINCE + number * WEEK)
+        other = np.arange(len(rows["time"])) % 3 == 0
+        for is_other, version, more in ((True, "v2", 0.5), (False, "v1", by)):
+            part = {name: values[other == is_other] for name, values in rows.items()}
+            score = np.clip(part["score"].astype(np.float64) + more, 0.001, 0.999)
+            watched.serve({**part, "score": score}, version=version)
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    watcher = Watcher(watched.system, watched.folder, detectors="Scipy")
+    assert watcher.advance(SINCE + 2 * WEEK).alerts == ()
+    assert "OnlineDriftDetected" in watcher.advance(SINCE + 3 * WEEK).alerts
+    watch = watcher.checkpoint.watch
+    assert watch is not None
+    assert watch.online is not None
+    assert watch.online.since is not None
+    assert timedelta(0) < watch.online.since - (SINCE + 2 * WEEK) <= 3 * DAY
+    assert [one.feature for one in watch.online.features if one.is_above] == [":probability"]
+    told = watcher.checkpoint.told[-1]["online"]
+    assert told["outputs"]["probability"]["breach"]
+    assert told["sentences"][0].startswith("Predictions since ")
+    assert "prediction probability (CramerVonMises " in told["sentences"][0]
+    (alert,) = (one for one in held_alerts(watched.system, watch) if one.name == "OnlineDriftDetected")
+    assert "prediction probability" in alert.summary
+    watcher.close()
+
+
+def test_few_answers_of_the_version_are_no_lot_of_its_predictions(tmp_path: Path) -> None:
+    """It answers one request of ten, as the old version does at the end of a rollout: their mean varies more."""
+    watched = Watched(tmp_path, drift={"online": BOTH})
+    rng = np.random.default_rng(5)
+    for number in range(2):
+        rows = week(rng, SINCE + number * WEEK)
+        own = np.arange(len(rows["time"])) % 10 == 0
+        for is_own, version in ((True, "v1"), (False, "v2")):
+            watched.serve({name: values[own == is_own] for name, values in rows.items()}, version=version)
+    watched.client.watch(VersionName("v1"), since=SINCE)
+    watcher = Watcher(watched.system, watched.folder, detectors="Scipy")
+    watcher.advance(SINCE + 2 * WEEK)
+    watch = watcher.checkpoint.watch
+    assert watch is not None
+    assert watch.online is not None
+    seen = {one.feature: one for one in watch.online.features}
+    assert seen["temp"].distance is not None
+    assert (seen[":probability"].distance, seen[":probability"].kept) == (None, ())
+    watcher.close()
 
 
 def test_without_lots_of_the_training_there_is_no_verdict_and_later_rows_count_in_full_again(

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from capstan.domain.comparison import PredictionComparison
 from capstan.domain.reasons import Tone
+from capstan.monitoring.told_windows import Estimated, Online
 
 
 @dataclass(frozen=True)
@@ -471,23 +472,6 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class EstimateShown:
-    """What a window's quality probably was, told before labels came."""
-
-    metric: str
-    value: float | None
-    """None: nothing could be estimated."""
-    low: float | None
-    """Of the 95 % interval; None: it cannot be told."""
-    high: float | None
-    is_sure: bool
-    message: str
-    """Why it may be wrong, or why there is none; empty: nothing spoke against it."""
-    held: bool | None
-    """Whether the truth lay within the interval; None: labels have not come, or there is no interval."""
-
-
-@dataclass(frozen=True)
 class ConceptShown:
     """What a detector of concept drift says of the losses of a window."""
 
@@ -525,7 +509,10 @@ class WindowShown:
     """Why quality had no verdict, in words; empty: it had one, or its labels may still come."""
     quality_notes: Sequence[str] = ()
     """What was strange about the labels."""
-    estimate: EstimateShown | None = None
+    estimate: Estimated | None = None
+    """What its quality probably was, told before labels came."""
+    online: Online | None = None
+    """What online detectors said by its end; None: the file names none."""
     concept: ConceptShown | None = None
     """None: the file names no detector, or labels may still come."""
     slices: Sequence[str] = ()

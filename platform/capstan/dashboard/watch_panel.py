@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from capstan.dashboard.page import (
     Cell,
     ConceptShown,
-    EstimateShown,
     OnlineShown,
     WatchPanel,
     WindowShown,
 )
 from capstan.monitoring.told_values import as_mapping, as_number
+from capstan.monitoring.told_windows import Online, Slices, estimate_of, online_of, output_title, slices_of
 
 MOST_WINDOWS = 60
 MOST_LABELLED = 20
 """Older windows with quality, which come late and far apart where windows overlap."""
 _SLICES_SHOWN = 3
+_ROWS_SHOWN = 5
+"""Columns of online detectors, those that moved farthest."""
 
 
 def watch_shown(
@@ -76,7 +79,7 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
         is_alert=bool(window.get("drift_alert") or window.get("alert")),
         cells=[_cell(name, as_mapping(found[name])) for name in order],
         outputs=[
-            _cell(_output_name(name, len(outputs)), as_mapping(outputs[name])) for name in sorted(outputs)
+            _cell(output_title(name, len(outputs)), as_mapping(outputs[name])) for name in sorted(outputs)
         ],
         quality=as_number(quality.get("value")),
         coverage=as_number(quality.get("coverage", window.get("coverage"))),
@@ -86,25 +89,15 @@ def _window(window: Mapping[str, Any], features: Sequence[str]) -> WindowShown:
         quality_gap=str(quality.get("message", "")),
         quality_notes=[str(note) for note in quality.get("notes", ())],
         doubt=str(window.get("doubt", "")),
-        slices=_slices(as_mapping(window.get("slices"))),
-        estimate=_estimate(as_mapping(window.get("estimate"))),
+        slices=_slices(slices_of(window)),
+        estimate=estimate_of(window),
+        online=_rows(online_of(window)),
         concept=_concept(as_mapping(quality.get("concept"))),
     )
 
 
-def _estimate(told: Mapping[str, Any]) -> EstimateShown | None:
-    if not told:
-        return None
-    held = told.get("held")
-    return EstimateShown(
-        metric=str(told.get("metric", "")),
-        value=as_number(told.get("value")),
-        low=as_number(told.get("low")),
-        high=as_number(told.get("high")),
-        is_sure=bool(told.get("is_sure")),
-        message=str(told.get("message", "")),
-        held=held if isinstance(held, bool) else None,
-    )
+def _rows(found: Online | None) -> Online | None:
+    return None if found is None else replace(found, measured=found.measured[:_ROWS_SHOWN])
 
 
 def _concept(told: Mapping[str, Any]) -> ConceptShown | None:
@@ -122,26 +115,15 @@ def _concept(told: Mapping[str, Any]) -> ConceptShown | None:
     )
 
 
-def _slices(found: Mapping[str, Any]) -> list[str]:
-    """Those that moved, and how many were not judged; what another release's monitor tells otherwise is left out."""
-    farthest = found.get("farthest")
-    above = [
-        one for one in map(as_mapping, farthest if isinstance(farthest, list) else ()) if one.get("breach")
-    ]
-    told = [
-        f"{one.get('slice', '')}: {one.get('feature', '')} {distance:.2f}"
-        for one in above[:_SLICES_SHOWN]
-        if (distance := as_number(one.get("distance"))) is not None
-    ]
-    more = int(as_number(found.get("moved")) or 0) - len(told)
-    few, compared = (int(as_number(found.get(name)) or 0) for name in ("too_few", "compared"))
-    unjudged = [f"{few} of {few + compared} not judged"] if few else []
+def _slices(found: Slices | None) -> list[str]:
+    """Those that moved, and how many were not judged."""
+    if found is None:
+        return []
+    above = [one for one in found.farthest if one.is_above][:_SLICES_SHOWN]
+    told = [f"{one.slice}: {one.feature} {one.distance:.2f}" for one in above]
+    more = found.moved - len(told)
+    unjudged = [f"{found.too_few} of {found.too_few + found.compared} not judged"] if found.too_few else []
     return [*told, *([f"{more} more"] if more > 0 else []), *unjudged]
-
-
-def _output_name(name: str, outputs: int) -> str:
-    """One output alone is the prediction; of several each is named."""
-    return "prediction" if outputs == 1 else f"prediction: {name}"
 
 
 def _cell(name: str, found: Mapping[str, Any]) -> Cell:

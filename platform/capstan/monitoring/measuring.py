@@ -30,7 +30,7 @@ from capstan.monitoring.concept.losses import losses_in_order
 from capstan.monitoring.concept.watched_losses import LossReference, watch_losses
 from capstan.monitoring.drift.calibrated_for import found_for_others
 from capstan.monitoring.drift.calibration import false_breach_probability, quality_budget
-from capstan.monitoring.drift.column_values import Read, Values, values_of
+from capstan.monitoring.drift.column_values import Read, Values, output_of, values_of
 from capstan.monitoring.drift.earlier_window import Compared, EarlierRows, of_earlier, of_training
 from capstan.monitoring.drift.fitted_detectors import FittedDetector
 from capstan.monitoring.drift.online.reading_rows import watch_rows
@@ -102,7 +102,9 @@ class Measuring:
     """Online detectors; None: the version carries none."""
     exact_rows: int = EXACT_ROWS
 
-    def follow_rows(self, before: OnlineDrift | None, since: datetime, until: datetime) -> OnlineDrift | None:
+    def follow_rows(
+        self, before: OnlineDrift | None, version: str, since: datetime, until: datetime
+    ) -> OnlineDrift | None:
         """What online detectors say of the next rows up to a moment, those of a usual window at most; None: the file
         names none. The same as `before`: nothing new has come. Raises UnavailableError.
         """
@@ -116,7 +118,9 @@ class Measuring:
             return OnlineDrift(since, gap=Gap("NoReference", lacking))
         if before is None or (before.gap is not None and before.gap.reason == "NoReference"):
             before = self.online.begin(since)
-        return watch_rows(self.online, before, until, self.reader, self.reference)
+        return watch_rows(
+            self.online, before, until, self.reader, self.reference, task=self._task, version=version
+        )
 
     def end_by_rows(self, start: datetime, latest: datetime, rows: int) -> datetime | None:
         """When a window that begins at `start` has so many rows; None: not before `latest`.
@@ -222,7 +226,7 @@ class Measuring:
             window,
             rows=rows,
             outputs={
-                one.name: values_of(one).present(_output(answers, one)) for one in self.reference.outputs
+                one.name: values_of(one).present(output_of(answers, one)) for one in self.reference.outputs
             },
             answered=len(answers),
             version=version,
@@ -498,7 +502,7 @@ class Measuring:
         drifts = []
         for feature in before.reference.outputs:
             gatherer = self._gatherer(feature, len(found), before)
-            gatherer.add(_output(found, feature))
+            gatherer.add(output_of(found, feature))
             drifts.append(gatherer.result(self.system.spec.monitoring.drift.min_effect))
         return tuple(drifts)
 
@@ -652,8 +656,3 @@ class _Together:
             test=reference.detector.test,
             given_away=given_away,
         )
-
-
-def _output(found: Predictions, feature: FeatureReference) -> pa.Array:
-    values = found.columns.get(feature.column)
-    return pa.nulls(len(found), pa.float64()) if values is None else pa.array(values, from_pandas=True)

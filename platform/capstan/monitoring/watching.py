@@ -116,7 +116,7 @@ class Watcher:
 
     def _follow_rows(self, until: datetime) -> None:
         while (watch := self.checkpoint.watch) is not None:
-            found = self._measure(watch).follow_rows(watch.online, watch.since, until)
+            found = self._measure(watch).follow_rows(watch.online, watch.version, watch.since, until)
             if found == watch.online:
                 return
             self._keep(self.checkpoint.with_online(found))

@@ -190,9 +190,10 @@ class Lot:
 
 @dataclass(frozen=True)
 class OnlineFeature:
-    """One feature as an online detector sees it."""
+    """One feature, or one output, as an online detector sees it."""
 
     feature: str
+    """Of an output `:` and its name."""
     test: str
     """The detector's word in the file."""
     distance: float | None = None
@@ -205,13 +206,22 @@ class OnlineFeature:
     """The last values that the detector saw, all that it needs to go on."""
 
     @property
+    def is_output(self) -> bool:
+        return self.feature.startswith(":")
+
+    @property
+    def title(self) -> str:
+        """For people: `prediction probability` of an output."""
+        return f"prediction {self.feature[1:]}" if self.is_output else self.feature
+
+    @property
     def is_above(self) -> bool:
         return compare(self.distance, self.threshold) is WindowOutcome.BREACH
 
 
 @dataclass(frozen=True)
 class OnlineDrift:
-    """What online detectors say of the requests since a version serves, up to a moment."""
+    """What online detectors say of requests and their answers since a version serves, up to a moment."""
 
     reached: datetime
     """Event time up to which rows were looked at."""

@@ -15,6 +15,7 @@ from capstan.monitoring.windows import (
     FeatureDrift,
     Gap,
     OnlineDrift,
+    OnlineFeature,
     QualityWindow,
     ReferenceWindow,
     SlicesDrift,
@@ -108,16 +109,20 @@ def tell_online(found: OnlineDrift) -> dict[str, Any]:
         "outcome": found.outcome,
         "since": None if found.since is None else found.since.isoformat(),
         "gap": _gap(found.gap),
-        "features": {
-            one.feature: {
-                "test": one.test,
-                "distance": one.distance,
-                "threshold": one.threshold,
-                "breach": one.is_above,
-            }
-            for one in found.features
+        "features": {one.feature: _online_feature(one) for one in found.features if not one.is_output},
+        "outputs": {
+            one.feature.removeprefix(":"): _online_feature(one) for one in found.features if one.is_output
         },
         "sentences": [] if found.since is None else [online_in_words(found)],
+    }
+
+
+def _online_feature(one: OnlineFeature) -> dict[str, Any]:
+    return {
+        "test": one.test,
+        "distance": one.distance,
+        "threshold": one.threshold,
+        "breach": one.is_above,
     }
 
 

@@ -14,6 +14,7 @@ from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
 from capstan.errors import CapstanError
 from capstan.monitoring.told_values import as_mapping, as_number
+from capstan.monitoring.told_windows import Estimated, Online, Slices, estimate_of, online_of, slices_of
 
 FINE, BREACH, UNKNOWN = "Fine", "Breach", "NoEvidence"
 
@@ -57,75 +58,6 @@ class Drifted:
 
 
 @dataclass(frozen=True)
-class Estimated:
-    """What a window's quality probably was, told before labels came, and whether that was right."""
-
-    metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    is_sure: bool
-    message: str
-    """Why it may be wrong, or why there is none; empty: nothing spoke against it."""
-    truth: float | None
-    """None: labels have not come, or too few of them."""
-    held: bool | None
-    """Whether the truth lay within the interval; None: it cannot be told."""
-
-    def __str__(self) -> str:
-        if self.value is None:
-            return f"{self.metric} not estimated ({self.message})"
-        interval = "" if self.low is None else f" ({self.low:.3f} to {self.high:.3f})"
-        held = {None: "", True: ", which held", False: ", which was wrong"}[self.held]
-        doubt = f", unsure: {self.message}" if not self.is_sure and self.message else ""
-        return f"{self.metric} estimated {self.value:.3f}{interval}{held}{doubt}"
-
-
-@dataclass(frozen=True)
-class SliceMeasured:
-    """One feature among the rows of one slice, in one window."""
-
-    slice: str
-    """Such as `carrier=UA`."""
-    feature: str
-    rows: int
-    distance: float
-    threshold: float
-    is_above: bool
-
-
-@dataclass(frozen=True)
-class Slices:
-    """What a window says of slices."""
-
-    farthest: tuple[SliceMeasured, ...]
-    """Those that are farthest above their threshold first, a few of them."""
-    moved: int
-    """Pairs of slice and feature above their threshold."""
-    compared: int
-    too_few: int
-    """Slices with fewer rows than `least_rows`."""
-    least_rows: int
-    notes: tuple[str, ...]
-    """Which slices are not compared, and why."""
-
-    @property
-    def in_short(self) -> str:
-        """What a line about the window must not leave out; empty: all were compared, and none moved."""
-        known = self.compared + self.too_few
-        told = [f"{self.moved:,} above by slice"] if self.moved else []
-        if self.too_few or (self.notes and not known):
-            told.append(f"{self.too_few:,} of {known:,} slices not judged" if known else "no slice judged")
-        return ", ".join(told)
-
-    def __str__(self) -> str:
-        told = [f"{self.compared:,} slices compared"] if self.compared else []
-        if self.too_few:
-            told.append(f"{self.too_few:,} had fewer than {self.least_rows:,} rows")
-        return "; ".join([*told, *self.notes])
-
-
-@dataclass(frozen=True)
 class Window:
     """One decided window."""
 
@@ -150,8 +82,8 @@ class Window:
     """Start and end of the requests that it was compared with; None: the training data."""
     doubt: str = ""
     """Why its thresholds may be too strict or too loose; empty: they are those of the file."""
-    online_since: datetime | None = None
-    """When an online detector found a drift that went on at its end; None: none did."""
+    online: Online | None = None
+    """What online detectors said by its end; None: the file names none."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +146,9 @@ def _window(told: Mapping[str, Any]) -> Window:
     if concept := as_mapping(quality.get("concept")):
         outcomes["concept"] = str(concept.get("outcome", UNKNOWN))
         gaps.append(str(as_mapping(concept.get("gap")).get("message", "")))
-    if online := as_mapping(told.get("online")):
-        outcomes["online"] = str(online.get("outcome", UNKNOWN))
-        gaps.append(str(as_mapping(online.get("gap")).get("message", "")))
+    if (online := online_of(told)) is not None:
+        outcomes["online"] = online.outcome
+        gaps.append(online.gap)
     start = told.get("start")
     return Window(
         start=datetime.fromisoformat(str(start)) if start else None,
@@ -228,64 +160,13 @@ def _window(told: Mapping[str, Any]) -> Window:
         alerts=tuple(map(str, told.get("alerts") or ())),
         quality=as_number(quality.get("value")),
         metric=str(quality.get("metric", "")),
-        estimate=_estimated(as_mapping(told.get("estimate"))),
+        estimate=estimate_of(told),
         slices=slices_of(told),
         reference=(datetime.fromisoformat(earlier["start"]), datetime.fromisoformat(earlier["end"]))
         if (earlier := as_mapping(told.get("reference")))
         else None,
         doubt=str(told.get("doubt", "")),
-        online_since=datetime.fromisoformat(str(since)) if (since := online.get("since")) else None,
-    )
-
-
-def slices_of(told: Mapping[str, Any]) -> Slices | None:
-    """What a window, as the monitor tells it, says of slices."""
-    found = as_mapping(told.get("slices"))
-    if not found:
-        return None
-    gap = str(as_mapping(found.get("gap")).get("message", ""))
-    farthest = found.get("farthest")
-    measured = map(_slice_of, farthest if isinstance(farthest, list) else ())
-    counted = {
-        name: int(as_number(found.get(name)) or 0) for name in ("moved", "compared", "too_few", "least_rows")
-    }
-    return Slices(
-        farthest=tuple(one for one in measured if one is not None),
-        **counted,
-        notes=tuple([gap] if gap else map(str, found.get("left_out", ()))),
-    )
-
-
-def _slice_of(told: object) -> SliceMeasured | None:
-    """None: another release's monitor tells it otherwise."""
-    found = as_mapping(told)
-    numbers = [as_number(found.get(name)) for name in ("rows", "distance", "threshold")]
-    rows, distance, threshold = numbers
-    if rows is None or distance is None or threshold is None:
-        return None
-    return SliceMeasured(
-        slice=str(found.get("slice", "")),
-        feature=str(found.get("feature", "")),
-        rows=int(rows),
-        distance=distance,
-        threshold=threshold,
-        is_above=bool(found.get("breach")),
-    )
-
-
-def _estimated(told: Mapping[str, Any]) -> Estimated | None:
-    if not told:
-        return None
-    held = told.get("held")
-    return Estimated(
-        metric=str(told.get("metric", "")),
-        value=as_number(told.get("value")),
-        low=as_number(told.get("low")),
-        high=as_number(told.get("high")),
-        is_sure=bool(told.get("is_sure")),
-        message=str(told.get("message", "")),
-        truth=as_number(told.get("truth")),
-        held=held if isinstance(held, bool) else None,
+        online=online,
     )
 
 

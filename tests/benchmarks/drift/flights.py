@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 import tracemalloc
@@ -23,12 +24,15 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from benchmarks.drift.injected import delay_cell  # noqa: E402
+from benchmarks.drift.online import speed as speed_of_lots  # noqa: E402
 from benchmarks.experiments.simulated.table import Table, put_between  # noqa: E402
 
 from capstan.monitoring.drift import fitted_detectors  # noqa: E402
 from capstan.monitoring.drift.joint_rows import Encoding, Place  # noqa: E402
 from capstan.monitoring.drift.kinds import DETECTORS  # noqa: E402
 from capstan.monitoring.drift.kinds.detector import Stream  # noqa: E402
+from capstan.monitoring.drift.online.lots import CellSums  # noqa: E402
+from capstan.monitoring.drift.online.watched_rows import RowsWatch, cell_at  # noqa: E402
 from capstan.monitoring.drift.reference import Reference  # noqa: E402
 from capstan.monitoring.drift.slices import SlicedWindow  # noqa: E402
 from capstan.spec import MLSystem, parse  # noqa: E402
@@ -41,6 +45,7 @@ PER_WEEK = 1000
 TRAINED, QUIET = 26, 8
 """Weeks of reference, and of live weeks before the drift begins."""
 SINCE = datetime(2026, 1, 5, tzinfo=UTC)
+WEEK = timedelta(days=7)
 MIN_EFFECT = 0.1
 WEEKS_A_MONTH = 365.25 / 12 / 7
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "pressure", "visib")
@@ -96,6 +101,8 @@ class Way:
     together: bool = False
     slices: tuple[str, ...] = ()
     """Columns whose values are compared by themselves too, with an alert of their own."""
+    online: bool = False
+    """Whether rows are looked at as they come, and not by weeks."""
 
 
 WAYS = (
@@ -106,6 +113,7 @@ WAYS = (
     Way("JensenShannon", {"numeric": "JensenShannon", "categorical": "JensenShannon"}),
     Way("PSI", {"numeric": "PSI", "categorical": "PSI"}),
     *(Way(name, {"multivariate": name}, together=True) for name in DETECTORS["rows"]),
+    Way("online", {"online": ["CramerVonMises", "FisherExact"]}, online=True),
 )
 
 
@@ -114,7 +122,7 @@ class Found:
     """What one way did."""
 
     false_alarms: int = 0
-    delays: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in DRIFTS})
+    delays: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in DRIFTS})
     year: str = ""
     """First alert of the year as it was, and how many."""
 
@@ -198,14 +206,52 @@ def breaches(reference: Reference, way: Way, week: Week) -> bool:
     return effect > together.distance_threshold(PER_WEEK, MIN_EFFECT)
 
 
-def alerts(reference: Reference, way: Way, weeks: list[Week]) -> list[int]:
-    """Numbers of the weeks, from 1, in which an alert begins: the second in a row above a threshold."""
+def alerts(reference: Reference, way: Way, weeks: list[Week]) -> list[float]:
+    """Weeks after which an alert begins: of windows with the second in a row above a threshold."""
+    if way.online:
+        return as_rows_come(reference, weeks)
     begun, row = [], 0
     for number, week in enumerate(weeks, 1):
         row = row + 1 if breaches(reference, way, week) else 0
         if row == 2:
             begun.append(number)
     return begun
+
+
+def as_rows_come(reference: Reference, weeks: list[Week]) -> list[float]:
+    """The same of online detectors, which are asked after each of their lots."""
+    known = reference.online
+    assert known is not None
+    watch, features = RowsWatch(known, by_alibi=False), {one.name: one for one in reference.features}
+    in_week = WEEK // known.cell
+    places = np.arange(PER_WEEK) * in_week // PER_WEEK
+    begun: list[float] = []
+    found = watch.begin(SINCE)
+    for number, week in enumerate(weeks):
+        first = cell_at(SINCE + number * WEEK, known.cell)
+        sums = CellSums(first, in_week, len(known.columns))
+        sums.add(first + places)
+        for column, one in enumerate(known.columns):
+            feature = features[one.feature]
+            values = week[feature.column]
+            if one.category is None:
+                sums.add_column(column, places, values, np.isfinite(values))
+            else:
+                codes = feature.codes(values.tolist())
+                sums.add_column(column, places, (codes == one.category).astype(np.float64), codes >= 0)
+        for lot in sums.lots():
+            before, found = found.since, watch.after(found, [lot], SINCE)
+            if before is None and found.since is not None:
+                begun.append(round((found.since - SINCE) / WEEK, 1))
+    return begun
+
+
+def after_the_drift(reference: Reference, way: Way, quiet: list[Week], drifted: list[Week]) -> list[float]:
+    """The first alert of the drifted weeks, if any; one that holds already says nothing of the drift."""
+    if not way.online:
+        return alerts(reference, way, drifted)[:1]
+    # What online detectors saw last is part of their answer.
+    return [at - QUIET for at in alerts(reference, way, [*quiet, *drifted]) if at > QUIET][:1]
 
 
 def judged(way: Way, year: list[Week], worlds: int, left_out: Collection[str] = ()) -> Found:
@@ -219,14 +265,16 @@ def judged(way: Way, year: list[Week], worlds: int, left_out: Collection[str] = 
         found.false_alarms += len(quiet)
         for name, drift in DRIFTS.items():
             drifted = [drift(week, number) for number, week in enumerate(live[QUIET:])]
-            found.delays[name] += alerts(reference, way, drifted)[:1]
+            found.delays[name] += after_the_drift(reference, way, live[:QUIET], drifted)
     in_order = alerts(reference_of(year[:TRAINED], way, left_out), way, year[TRAINED:])
-    found.year = f"{len(in_order)}, first in week {in_order[0]}" if in_order else "0"
+    found.year = f"{len(in_order)}, first in week {math.ceil(in_order[0])}" if in_order else "0"
     return found
 
 
 def speed(way: Way) -> tuple[float, float]:
     """Rows of 20 numbers per CPU second, and MiB that are held while they are counted."""
+    if way.online:
+        return speed_of_lots()
     rng = np.random.default_rng(0)
     columns = [rng.normal(size=65_536) for _ in range(20)]
     there = np.ones(65_536, dtype=bool)

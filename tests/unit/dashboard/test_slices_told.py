@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from capstan.dashboard.watch_panel import watch_shown
-from capstan.verbs.drifting import slices_of
+from capstan.monitoring.told_windows import slices_of
 
 WHOLE = {
     "slice": "carrier=UA",

@@ -518,3 +518,12 @@ def test_windows_show_estimates_with_their_truth_and_what_the_detector_of_losses
     concept = next(window.concept for window in reversed(shown) if window.concept)
     assert (concept.detector, concept.is_rise, concept.reference) == ("PageHinkley", True, 0.56)
     assert flights.canary().view().snapshot().watch.windows[0].estimate is None
+    assert flights.canary().view().snapshot().watch.windows[0].online is None
+    online = shown[-1].online
+    assert online is not None
+    assert [(one.name, one.is_output, one.is_above) for one in online.measured] == [
+        ("temp", False, True),
+        ("prediction", True, True),
+        ("carrier", False, False),
+    ]
+    assert online.since == shown[-1].end - timedelta(days=5)

@@ -18,7 +18,8 @@ from capstan.cli.told_windows import told_windows
 from capstan.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from capstan.verbs.drifting import Drift, Drifted, Slices, Window
+    from capstan.monitoring.told_windows import Slices
+    from capstan.verbs.drifting import Drift, Drifted, Window
 
 app = App()
 
@@ -192,8 +193,8 @@ def _window(window: Window) -> tuple[str, ...]:
     verdicts = [f"{question} {_verdict(question, outcome)}" for question, outcome in window.outcomes.items()]
     if window.slices is not None and window.slices.in_short:
         verdicts.append(window.slices.in_short)
-    if window.online_since is not None:
-        verdicts.append(f"online since {window.online_since:%Y-%m-%d %H:%M}")
+    if window.online is not None and window.online.since is not None:
+        verdicts.append(f"online since {window.online.since:%Y-%m-%d %H:%M}")
     if window.quality is not None:
         verdicts.append(f"{window.metric} {window.quality:.3f}")
     verdicts += [str(window.estimate)] if window.estimate is not None else []

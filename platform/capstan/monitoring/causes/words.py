@@ -117,16 +117,17 @@ def causes_in_words(found: Causes) -> tuple[str, ...]:
 
 
 def online_in_words(found: OnlineDrift) -> str:
-    """Since when requests have moved, and which features by how much."""
+    """Since when requests or their answers have moved, and which columns by how much."""
     above = sorted(
         (one for one in found.features if one.is_above and one.distance is not None),
         key=lambda one: (-(one.distance or 0.0), one.feature),
     )
-    told = ", ".join(f"{one.feature} ({one.test} {one.distance:.2f})" for one in above[:_NAMED])
+    told = ", ".join(f"{one.title} ({one.test} {one.distance:.2f})" for one in above[:_NAMED])
     more = f" and {len(above) - _NAMED} more" if len(above) > _NAMED else ""
     level = found.features[0].threshold if found.features else 0.0
+    who = "Predictions" if above and all(one.is_output for one in above) else "Requests"
     return (
-        f"Requests since {found.since:%Y-%m-%d %H:%M} UTC moved away from the training data: {told}{more}; "
+        f"{who} since {found.since:%Y-%m-%d %H:%M} UTC moved away from the training data: {told}{more}; "
         f"{level:.2f} is the threshold, 1 is usual."
     )
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from capstan.monitoring.drift.reference import FeatureReference
+from capstan.tasks import Predictions
 
 
 class Read(NamedTuple):
@@ -52,6 +53,12 @@ Values = Numbers | Categories
 def values_of(feature: FeatureReference) -> Values:
     """The reader of the feature's column."""
     return Categories(feature) if feature.kind == "categorical" else Numbers(feature)
+
+
+def output_of(found: Predictions, feature: FeatureReference) -> pa.Array:
+    """The column of a watched output; nulls where the predictions lack it."""
+    values = found.columns.get(feature.column)
+    return pa.nulls(len(found), pa.float64()) if values is None else pa.array(values, from_pandas=True)
 
 
 def _as_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -111,7 +111,7 @@ def fit(
         fit_slices(inputs, [detectors[one.kind] for one in inputs], system, strides, share),
         lag,
         # The seed is fixed: the same training rows give the same reference.
-        fit_online(inputs, in_order, system, rng=np.random.default_rng(0)),
+        fit_online([*inputs, *answers], in_order, system, rng=np.random.default_rng(0)),
         thresholds_are_for(spec.monitoring),
     )
 

@@ -1,4 +1,4 @@
-"""Whether rows moved away from the training data, as they come."""
+"""Whether rows and their answers moved away from the training data, as they come."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class OnlineDriftQuestion(WindowQuestion):
     def summary(self, text: AlertText) -> str:
         detectors = " and ".join(text.system.spec.monitoring.drift.online) or "an online detector"
         above = text.features_above(DISTANCE, THRESHOLD)
-        return f"{detectors} find that requests moved away from the training data: {above}times what is usual"
+        return f"{detectors} find that requests or their answers moved away from training: {above}times what is usual"
 
     def readings(self, window: OnlineDrift) -> Iterable[Reading]:
         for one in window.features:
-            labels = {"feature": one.feature}
+            labels = {"feature": one.title}
             if one.distance is not None:
                 yield Reading(
                     DISTANCE,

@@ -50,7 +50,33 @@ export function drawDrift(page) {
   grid.append(h("span", { class: "name quiet" }, "champion"), ...bands(windows));
   grid.append(h("span", { class: "name" }), ...ticks(windows.map((w) => w.end)).map((text) => h("span", { class: "month" }, text)));
   if (active && cells[active[0]]?.[active[1]]) cells[active[0]][active[1]].element.classList.add("on");
-  return [grid, h("div", { class: "legend" }, readout, h("span", { class: "scale" }, page.watch.judged < windows.length && [h("i", { class: "blind" }), h("small", {}, "not judged")], h("small", {}, "0"), h("i"), h("small", {}, "threshold"), h("i", { class: "over" }), h("small", {}, "2×")))];
+  return [grid, h("div", { class: "legend" }, readout, h("span", { class: "scale" }, page.watch.judged < windows.length && [h("i", { class: "blind" }), h("small", {}, "not judged")], h("small", {}, "0"), h("i"), h("small", {}, "threshold"), h("i", { class: "over" }), h("small", {}, "2×"))), asRowsCome(page)];
+}
+
+// What online detectors said by the end of each window: the column that is farthest, in parts of its threshold.
+function asRowsCome(page) {
+  const { windows } = page.watch, seen = windows.filter((w) => w.online);
+  if (!seen.length) return null;
+  const told = telling([...windows.flatMap((w) => [w.start, w.end]), ...seen.map((w) => w.online.since)]);
+  const newest = seen[seen.length - 1], { since, reached, gap, measured } = newest.online;
+  const state = gap ? `not judged: ${gap}` : since ? `drift found, since ${told.date(since)}` : "no drift";
+  const until = since || !reached ? "" : `, up to ${told.date(reached)}`;
+  const named = (since ? measured.filter((one) => one.is_above) : measured.slice(0, 1)).map((one) => `${one.name} ${metric(one.distance)}`);
+  const words = h("figcaption", {}, h("span", {}, h("b", { class: since ? "bad-text" : "" }, state), ` as rows come, ${newest.version}${until}`),
+    named.length > 0 && h("span", {}, `${since ? "" : "farthest "}${named.join(", ")} against ${metric(measured[0].threshold)}; 1 is usual`));
+  const known = seen.filter((w) => w.online.measured.length);
+  if (!known.length) return h("figure", { class: "detector arriving" }, words);
+  const W = Math.max(240, (document.querySelector("#drift .body")?.clientWidth ?? 400)), H = 64, L = 40;
+  const ratio = (w) => Math.max(...w.online.measured.map((one) => one.distance / one.threshold));
+  const high = Math.max(1.2, ...known.map(ratio)) * 1.08;
+  const x = (w) => L + ((windows.indexOf(w) + 0.5) / windows.length) * (W - L - 6), y = (v) => 4 + (1 - v / high) * (H - 8);
+  return h("figure", { class: "detector arriving" },
+    s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `Online detectors: ${state}` },
+      s("text", { x: L - 6, y: y(1) + 4, "text-anchor": "end" }, "limit"),
+      s("line", { class: "floor", x1: L, x2: W - 6, y1: y(1), y2: y(1) }),
+      known.map((w) => s("circle", { class: `value${w.online.since ? " rise" : ""}`, cx: x(w), cy: y(Math.max(0, ratio(w))), r: 3 },
+        s("title", {}, `${told.date(w.end)}, ${w.version}: ${w.online.measured.map((one) => `${one.name} ${metric(one.distance)}${one.test ? ` by ${one.test}` : ""}`).join(", ")}, the threshold is ${metric(w.online.measured[0].threshold)}`)))),
+    words);
 }
 
 const edges = (windows) => telling(windows.flatMap((w) => [w.start, w.end]));
@@ -186,13 +212,13 @@ function concept(page) {
   const title = `${newest.detector} on the losses of rows (${metricName(newest.metric)})`;
   const state = newest.gap ? `not judged: ${newest.gap}` : newest.is_rise ? `rise found, since ${told.date(newest.since)}` : "no rise";
   const words = h("figcaption", {}, h("span", {}, h("b", { class: newest.is_rise ? "bad-text" : "" }, state), ` · ${title}`), newest.loss !== null && h("span", {}, `${metric(newest.loss)} a row, at the test ${metric(newest.reference)}`));
-  if (!known.length) return h("figure", { class: "concept" }, words);
+  if (!known.length) return h("figure", { class: "detector concept" }, words);
   const W = Math.max(240, (document.querySelector("#quality .body")?.clientWidth ?? 400)), H = 70, L = 40;
   const all = known.flatMap((w) => [w.concept.loss, w.concept.reference]).filter((value) => value !== null);
   const pad = (Math.max(...all) - Math.min(...all)) * 0.2 || 0.01, low = Math.min(...all) - pad, high = Math.max(...all) + pad;
   const x = (w) => L + ((windows.indexOf(w) + 0.5) / windows.length) * (W - L - 6), y = (v) => 4 + (1 - (v - low) / (high - low)) * (H - 8);
   const half = (W - L - 6) / windows.length / 2;
-  return h("figure", { class: "concept" },
+  return h("figure", { class: "detector concept" },
     s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${title}: ${state}` },
       [low + pad, high - pad].map((v) => s("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, metric(v, 2))),
       known.map((w) => w.concept.reference !== null && s("line", { class: "floor", x1: x(w) - half, x2: x(w) + half, y1: y(w.concept.reference), y2: y(w.concept.reference) })),

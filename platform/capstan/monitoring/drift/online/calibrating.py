@@ -81,11 +81,11 @@ class _Watched(NamedTuple):
 
 
 def fit_online(
-    inputs: Sequence[Column], moments: NDArray[np.int64], system: MLSystem, *, rng: np.random.Generator
+    columns: Sequence[Column], moments: NDArray[np.int64], system: MLSystem, *, rng: np.random.Generator
 ) -> OnlineReference | None:
     """What lots are compared with; None: the file names no online detector.
 
-    `inputs` are the features in order of time, `moments` the (rows,) microseconds of their rows.
+    `columns` are the features and watched outputs in order of time, `moments` the (rows,) microseconds of their rows.
     """
     spec = system.spec
     wanted: tuple[OnlineKind, ...] = spec.monitoring.drift.online
@@ -93,14 +93,14 @@ def fit_online(
         return None
     window = spec.monitoring.window.duration
     cell, sizes = cell_of(window), sizes_of(window)
-    watched, left_out = _watched(inputs, wanted)
+    watched, left_out = _watched(columns, wanted)
     nothing = OnlineReference(wanted, cell, 1, sizes, (), None, left_out=left_out)
     if spec.data.keys.time is None:
         return _without(
             nothing,
             "rows of the training have no time (data.keys.time), so that none of its days can be drawn",
         )
-    days, least = _days(inputs, watched, moments, cell)
+    days, least = _days(columns, watched, moments, cell)
     if len(days) < LEAST_DAYS:
         return _without(
             nothing, f"the training data has {len(days)} days, {LEAST_DAYS} are needed; train on more"
@@ -148,11 +148,11 @@ def _draw(days: int, rng: np.random.Generator) -> _Drawn:
 
 
 def _watched(
-    inputs: Sequence[Column], wanted: Sequence[OnlineKind]
+    columns: Sequence[Column], wanted: Sequence[OnlineKind]
 ) -> tuple[list[_Watched], tuple[str, ...]]:
-    """The features that the detectors read, and why the others are not watched."""
+    """The features and outputs that the detectors read, and why the others are not watched."""
     found, left_out = [], []
-    for one in inputs:
+    for one in columns:
         detector: OnlineKind = "CramerVonMises" if one.kind == "numeric" else "FisherExact"
         values = one.values[one.present]
         if detector not in wanted:
@@ -168,7 +168,7 @@ def _watched(
 
 
 def _days(
-    inputs: Sequence[Column], watched: Sequence[_Watched], moments: NDArray[np.int64], cell: timedelta
+    columns: Sequence[Column], watched: Sequence[_Watched], moments: NDArray[np.int64], cell: timedelta
 ) -> tuple[list[Floats], int]:
     """(lots, columns) of each day, and the least rows of a lot."""
     size = cell // timedelta(microseconds=1)
@@ -176,7 +176,7 @@ def _days(
     first = int(cells[0])
     sums = CellSums(first, int(cells[-1]) - first + 1, len(watched))
     places = sums.add(cells)
-    by_name = {one.name: one for one in inputs}
+    by_name = {one.name: one for one in columns}
     for place, one in enumerate(watched):
         column = by_name[one.feature]
         values = column.values if one.category is None else column.values == one.category

@@ -30,10 +30,10 @@ BEGUN = 0.5
 """What a column of yes and no carries to its first lot."""
 
 
-def value_of(lot: Lot, column: int) -> float | None:
-    """The mean, or the share of yes; None: no row has a value."""
+def value_of(lot: Lot, column: int, least: int = 1) -> float | None:
+    """The mean, or the share of yes; None: fewer than `least` rows have a value."""
     count = lot.counts[column]
-    return float(f"{lot.totals[column] / count:.{DIGITS}g}") if count else None
+    return float(f"{lot.totals[column] / count:.{DIGITS}g}") if count >= least else None
 
 
 def both(one: Lot, other: Lot) -> Lot:

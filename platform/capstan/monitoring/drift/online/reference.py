@@ -18,14 +18,15 @@ from capstan.monitoring.drift.online.detectors import (
     OwnFisherExact,
 )
 
-FILE, FORMAT = "online.json", 1
+FILE, FORMAT = "online.json", 2
 
 
 @dataclass(frozen=True)
 class OnlineColumn:
-    """The lots of one feature at training time."""
+    """The lots of one feature, or of one output, at training time."""
 
     feature: str
+    """As in the reference of windows; `:` and the name of an output."""
     detector: OnlineKind
     category: int | None
     """Code of the category that is yes, the most frequent one; None: the feature is a number."""
@@ -36,6 +37,11 @@ class OnlineColumn:
     """Of the lots those that say yes; 0 for a number."""
     usual: tuple[float, ...]
     """Of each size, the largest score of three months without a drift, usually: scores count in units of it."""
+
+    @property
+    def is_output(self) -> bool:
+        """Whether the watched version alone can give it."""
+        return self.feature.startswith(":")
 
     def begin(self, sizes: Sequence[int], *, by_alibi: bool = False) -> OnlineDetector:
         """A detector that has seen no row; raises MissingToolError where alibi-detect is wanted and not there."""
@@ -60,7 +66,7 @@ class OnlineReference:
     cell: timedelta
     """Time of a lot."""
     least: int
-    """Rows of a lot; hours with fewer are joined."""
+    """Rows of a lot; hours with fewer are joined. Of answers of the watched version: fewer say nothing."""
     sizes: tuple[int, int]
     """Lots that are looked at together."""
     columns: tuple[OnlineColumn, ...]
@@ -71,7 +77,7 @@ class OnlineReference:
     why_not: str = ""
     """Why there is no level."""
     left_out: tuple[str, ...] = ()
-    """Features that are not watched so, and why."""
+    """Features and outputs that are not watched so, and why."""
 
     def save(self, folder: Path) -> None:
         """Write it into a folder of references; raises DiskFullError."""
