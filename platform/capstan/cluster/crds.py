@@ -133,7 +133,8 @@ def _system_status() -> dict[str, Schema]:
         "challenger": version("The version that is being rolled out; null while none is."),
         "drift": {
             "description": "Drifted while an alert of drift about the champion fires; Stable: its last window was "
-            "judged and had none; NotJudged: it had too few rows, or none has closed yet (see the condition Watched); "
+            "judged and had none; SliceDrifted: the same, but a slice of its rows drifted (the condition Watched "
+            "names it); NotJudged: it had too few rows, or none has closed yet (see the condition Watched); "
             "Unknown: nobody answers.",
             **_TEXT,
         },

@@ -26,6 +26,8 @@ class QuestionStanding:
     """End of the last window that was closed for this question; None: none yet."""
     trigger: str = ""
     """The rule of the file that heeds its alert, such as `drift`; empty: none."""
+    besides: str = ""
+    """What the last window found that no alert is asked of, such as one slice that drifted, in words."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,11 @@ def blind_spots(questions: Sequence[QuestionStanding]) -> str:
         f"{_listed(names)} not judged in the last {'window' if count == 1 else f'{count} windows'}: {message}"
         for (count, message), names in by_cause.items()
     )
+
+
+def asides(questions: Sequence[QuestionStanding]) -> str:
+    """What the last windows found beside their verdicts, in words; empty: nothing."""
+    return "; ".join(question.besides for question in questions if question.besides)
 
 
 def _listed(names: Sequence[str]) -> str:

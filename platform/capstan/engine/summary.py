@@ -28,7 +28,7 @@ from capstan.domain.training import RunPhase
 from capstan.domain.triggers import Alert, DriftTrigger, OperationAlert
 from capstan.domain.trouble import Away, Trouble
 from capstan.domain.versions import ModelVersion, VersionName
-from capstan.domain.watching import QuestionStanding, Standing, blind_spots
+from capstan.domain.watching import QuestionStanding, Standing, asides, blind_spots
 from capstan.ports.store import Kind, Record
 
 _LONGEST_MESSAGE = 1000
@@ -270,7 +270,9 @@ def _drift(champion: ModelVersion | None, alerts: Sequence[Alert] | Away, standi
         question for question in _questions(champion, standing) if question.trigger == DriftTrigger.name
     ]
     judged = inputs and all(question.end is not None and not question.unjudged for question in inputs)
-    return "Stable" if judged else "NotJudged"
+    if not judged:
+        return "NotJudged"
+    return "SliceDrifted" if any(question.besides for question in inputs) else "Stable"
 
 
 def _estimated(record: Record, champion: ModelVersion | None, standing: Standing | Away) -> str:
@@ -295,9 +297,9 @@ def _watched(champion: ModelVersion | None, standing: Standing | Away) -> Condit
     if waiting or not questions:
         of = f" of {', '.join(waiting)}" if len(waiting) < len(questions) else ""
         return Condition("Watched", None, "NoWindowYet", f"no window{of} of {champion.name} has closed yet")
-    return Condition(
-        "Watched", True, "Judged", "drift, predictions and quality were judged in the last window"
-    )
+    told = "drift, predictions and quality were judged in the last window"
+    besides = f"; {found}" if (found := asides(questions)) else ""
+    return Condition("Watched", True, "Judged", f"{told}{besides}"[:_LONGEST_MESSAGE])
 
 
 def _questions(champion: ModelVersion, standing: Standing) -> tuple[QuestionStanding, ...]:

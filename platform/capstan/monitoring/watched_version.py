@@ -173,7 +173,13 @@ class WatchedVersion:
                 continue
             end = last.end if last is not None else None
             found.append(
-                QuestionStanding(name, 0, end=end, trigger=trigger)
+                QuestionStanding(
+                    name,
+                    0,
+                    end=end,
+                    trigger=trigger,
+                    besides=asked.ask(last).besides if last is not None else "",
+                )
                 if gap is None
                 else QuestionStanding(name, gap.windows, gap.reason, gap.message, end, trigger)
             )

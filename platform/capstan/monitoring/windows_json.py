@@ -37,6 +37,7 @@ def tell_drift(window: DriftWindow) -> dict[str, Any]:
             name: {
                 "outcome": answer.outcome,
                 "gap": _gap(answer.gap),
+                **({"besides": answer.besides} if answer.besides else {}),
                 "numbers": dict(window.numbers.get(name, {})),
             }
             for name, answer in answers_of("Drift", window).items()

@@ -170,9 +170,9 @@ class Drift(SpecModel):
         (),
         max_length=2,
         description=(
-            "Detectors that look at requests and predictions as they come, beside the windows: `CramerVonMises` at numbers, "
-            "`FisherExact` at the share of a category's most frequent value. alibi-detect's CVMDriftOnline and "
-            "FETDriftOnline, or the same by SciPy. They take half of the windows' share of `falseAlarmsPerMonth`. "
+            "Detectors that look at requests and predictions as they come, beside the windows: `CramerVonMises` at "
+            "numbers, `FisherExact` at the share of a category's most frequent value. alibi-detect's CVMDriftOnline "
+            "and FETDriftOnline, or the same by SciPy. They take half of the windows' share of `falseAlarmsPerMonth`. "
             "Without it drift is looked for in windows alone."
         ),
         examples=[["CramerVonMises", "FisherExact"]],

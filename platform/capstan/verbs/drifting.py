@@ -69,6 +69,8 @@ class Window:
     """`Fine`, `Breach` or `NoEvidence` of each question; of quality only once its labels are in."""
     gap: str
     """Why a question could not be judged; empty: each was."""
+    besides: Mapping[str, str]
+    """What a question found that no alert is asked of, such as a slice that drifted, in words."""
     alerts: tuple[str, ...]
     """Alerts that fire after it."""
     quality: float | None
@@ -157,6 +159,11 @@ def _window(told: Mapping[str, Any]) -> Window:
         rows=told.get("rows"),
         outcomes=outcomes,
         gap="; ".join(dict.fromkeys(gap for gap in gaps if gap)),
+        besides={
+            name: str(found)
+            for name, answer in answers.items()
+            if (found := as_mapping(answer).get("besides"))
+        },
         alerts=tuple(map(str, told.get("alerts") or ())),
         quality=as_number(quality.get("value")),
         metric=str(quality.get("metric", "")),

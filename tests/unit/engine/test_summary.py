@@ -175,6 +175,8 @@ TRIGGERS = {"drift": "drift", "predictions": "drift", "quality": "quality"}
 JUDGED = Standing(
     V1.name, tuple(QuestionStanding(name, 0, end=NOW, trigger=trigger) for name, trigger in TRIGGERS.items())
 )
+SLICE = "carrier=UA: dep_hour 0.310 above 0.164 by slice, of which there is no alert"
+OF_A_SLICE = Standing(V1.name, (replace(JUDGED.questions[0], besides=SLICE), *JUDGED.questions[1:]))
 UNJUDGED = Standing(
     V1.name,
     (
@@ -193,6 +195,14 @@ WAITING = Standing(
     {
         "stable": (SERVING, (), JUDGED, "Stable"),
         "drifted": (SERVING, (alert("DriftDetected", V1),), JUDGED, "Drifted"),
+        "one slice drifted": (SERVING, (), OF_A_SLICE, "SliceDrifted"),
+        "one slice drifted and all rows": (SERVING, (alert("DriftDetected", V1),), OF_A_SLICE, "Drifted"),
+        "one slice drifted, predictions not judged": (
+            SERVING,
+            (),
+            Standing(V1.name, (OF_A_SLICE.questions[0], *UNJUDGED.questions[1:])),
+            "NotJudged",
+        ),
         "drifted before windows became too small": (
             SERVING,
             (alert("DriftDetected", V1),),
@@ -224,6 +234,7 @@ def test_no_drift_and_not_judged_are_different_words(
     ("standing", "status", "reason", "message"),
     [
         (JUDGED, "True", "Judged", "were judged in the last window"),
+        (OF_A_SLICE, "True", "Judged", f"were judged in the last window; {SLICE}"),
         (
             UNJUDGED,
             "False",

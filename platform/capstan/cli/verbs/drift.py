@@ -190,7 +190,11 @@ def _bar(measured: Any) -> str:
 
 
 def _window(window: Window) -> tuple[str, ...]:
-    verdicts = [f"{question} {_verdict(question, outcome)}" for question, outcome in window.outcomes.items()]
+    verdicts = [
+        f"{question} {_verdict(question, outcome)}"
+        + (f" but for {window.besides[question]}" if question in window.besides else "")
+        for question, outcome in window.outcomes.items()
+    ]
     if window.slices is not None and window.slices.in_short:
         verdicts.append(window.slices.in_short)
     if window.online is not None and window.online.since is not None:

@@ -7,10 +7,18 @@ from typing import ClassVar
 
 from capstan.monitoring.questions.question import AlertFacts, Answer, Reading, WindowQuestion
 from capstan.monitoring.questions.texts import AlertText
-from capstan.monitoring.windows import DriftWindow, FeatureDrift, Gap, WindowOutcome, worst
+from capstan.monitoring.windows import (
+    DriftWindow,
+    FeatureDrift,
+    Gap,
+    SlicesDrift,
+    WindowOutcome,
+    worst,
+)
 
 GIVEN_AWAY = "capstan_drift_given_away"
 SLICE_DISTANCE = "capstan_drift_slice_distance"
+_SLICES_NAMED = 3
 
 
 class DriftQuestion(WindowQuestion):
@@ -30,6 +38,9 @@ class DriftQuestion(WindowQuestion):
         of_features = worst(outcomes)
         asked = window.slices if window.slices is not None and window.slices.is_asked else None
         outcome = worst([*outcomes, asked.outcome]) if asked is not None else of_features
+        if outcome is WindowOutcome.FINE and window.slices is not None:
+            # As `asked` would be a breach, no slice that is asked for moved.
+            return Answer(outcome, besides=slices_in_words(window.slices))
         if outcome is not WindowOutcome.NO_EVIDENCE:
             return Answer(outcome)
         if asked is not None and asked.gap is not None and of_features is not WindowOutcome.NO_EVIDENCE:
@@ -71,6 +82,20 @@ class DriftQuestion(WindowQuestion):
                 one.distance,
                 {"slice": one.slice, "feature": one.feature},
             )
+
+
+def slices_in_words(found: SlicesDrift) -> str:
+    """Which slices moved though all rows together did not; empty: none of those that were compared."""
+    if not found.moved:
+        return ""
+    above = [
+        f"{one.slice}: {one.feature} {one.distance:.3f} above {one.threshold:.3f}"
+        for one in found.above[:_SLICES_NAMED]
+    ]
+    more = [f"{found.moved - len(above)} more"] if found.moved > len(above) else []
+    return (
+        f"{', '.join([*above, *more])} by slice, of which there is no alert (monitoring.drift.slices.alert)"
+    )
 
 
 def silence(features: Sequence[FeatureDrift]) -> Gap:

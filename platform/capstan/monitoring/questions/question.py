@@ -46,6 +46,8 @@ class Answer:
     outcome: WindowOutcome
     gap: Gap | None = None
     """Why there is no answer; None: there is one, or another question tells why."""
+    besides: str = ""
+    """What is not as it was though nobody asked for an alert of it, in words; empty: nothing."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from capstan.monitoring.questions import QUESTIONS
 from capstan.monitoring.questions.question import Answer
 from capstan.monitoring.watched_version import WatchedVersion
 from capstan.monitoring.windows import DriftWindow, FeatureDrift, Gap, SliceDrift, SlicesDrift, WindowOutcome
+from capstan.monitoring.windows_json import tell_drift
 from capstan.ports.codec import from_json, to_json
 from capstan.spec import MLSystem, parse
 
@@ -227,6 +228,25 @@ def test_a_slice_that_moved_is_an_alert_only_if_the_file_asks() -> None:
     assert judged(MOVED).outcome is WindowOutcome.FINE
     assert judged(replace(MOVED, is_asked=True)).outcome is WindowOutcome.BREACH
     assert judged(replace(MOVED, is_asked=True, moved=0)).outcome is WindowOutcome.FINE
+
+
+def test_without_an_alert_the_answer_names_the_slice_that_moved() -> None:
+    named = "dest=BOS: temp 0.300 above 0.100 by slice, of which there is no alert (monitoring.drift.slices.alert)"
+    assert judged(MOVED).besides == named
+    assert judged(replace(MOVED, moved=3)).besides.startswith(
+        "dest=BOS: temp 0.300 above 0.100, 2 more by slice"
+    )
+    assert judged(replace(MOVED, moved=0)).besides == ""
+    # Where it is an alert, or all rows moved, the alert names it.
+    assert judged(replace(MOVED, is_asked=True)).besides == ""
+    assert judged(MOVED, distance=0.5).besides == ""
+    temp = FeatureDrift("temp", 2000, 0.01, 0.1, None, 0.0, 0.0, 0.1)
+    window = DriftWindow(0, SINCE, SINCE + timedelta(days=7), 2000, True, (temp,), slices=MOVED)
+    watch = WatchedVersion("v1", "/model", SINCE).with_drift(window).with_drift(window)
+    assert "DriftDetected" not in watch.alerts(consecutive=2)
+    standing = next(one for one in watch.questions() if one.name == "drift")
+    assert (standing.unjudged, standing.besides) == (0, named)
+    assert tell_drift(window)["answers"]["drift"]["besides"] == named
 
 
 def test_slices_that_cannot_be_compared_are_a_gap_only_if_the_file_asks() -> None:
