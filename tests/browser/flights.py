@@ -18,6 +18,7 @@ from capstan.adapters.memory.loop import Training
 from capstan.dashboard.budgets import Budget
 from capstan.dashboard.page import Part, Progress, Tone, Totals, VersionNumbers
 from capstan.dashboard.view import Sources, StoreView
+from capstan.domain.batch_calendar import BatchState, BatchStatus, Stretch
 from capstan.domain.comparison import (
     Decile,
     OutputCompared,
@@ -30,6 +31,7 @@ from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgre
 from capstan.domain.triggers import OperationAlert
 from capstan.domain.verdicts.evidence import LossBlock, PairedEvidence
 from capstan.domain.versions import Digest, SystemName
+from capstan.engine.records import system_state
 from capstan.monitoring.checkpoint import Checkpoint
 from capstan.monitoring.windows import (
     Cause,
@@ -41,6 +43,8 @@ from capstan.monitoring.windows import (
     WindowOutcome,
 )
 from capstan.monitoring.windows_json import tell_causes, tell_online
+from capstan.ports.codec import to_json
+from capstan.ports.store import Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES = (
@@ -461,6 +465,30 @@ def canary() -> Scene:
     scene.world.resolve()
     scene.sent = 44_010
     return scene
+
+
+def batched() -> Scene:
+    """A system whose champion predicts a batch each day: the newest is at work, the one before it was tried again."""
+    world = Flights()
+    world.start()
+    world.days(10)
+    record = world.store.get(Kind.SYSTEM, SYSTEM)
+    state = system_state(record)
+    assert state.champion is not None
+    batches, day = BatchState(), world.clock.now().replace(hour=3, minute=0)
+    for number, attempts in ((3, 1), (2, 2)):
+        stretch = Stretch(day - number * DAY, day - (number - 1) * DAY)
+        for _ in range(attempts - 1):
+            away = BatchStatus(RunPhase.FAILED, "flights.csv: there is no such file")
+            batches = batches.begin(stretch, state.champion).fail("told", away, stretch.end)
+        done = BatchStatus(
+            RunPhase.SUCCEEDED, read=884, written=882, refused=2, output=f"predictions/{number}", seconds=74.0
+        )
+        batches = batches.begin(stretch, state.champion).finish("told", done, stretch.end)
+    batches = batches.begin(Stretch(day - DAY, day), state.champion)
+    status = {**record.status, "state": to_json(replace(state, batch=batches))}
+    world.store.put(replace(record, status=status))
+    return Scene(world, [(START, "v1")], sent=4_100)
 
 
 def dropped() -> Scene:

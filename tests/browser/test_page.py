@@ -169,6 +169,20 @@ def test_estimates_stand_beside_the_truth_and_losses_beside_the_tests(serve: Ser
     expect(page.locator("#quality .concept")).to_contain_text("0.610 a row, at the test 0.560")
 
 
+def test_batches_of_predictions_are_listed_with_rows_seconds_state_and_output(
+    serve: Serve, open_page: Open
+) -> None:
+    page = open_page(serve(flights.batched()).entry).page
+    rows = page.locator("#pipeline .batches tbody tr")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(0)).to_contain_text("running–––v1–")
+    expect(rows.nth(1)).to_contain_text("done, try 288221 min 14 sv1predictions/2")
+    expect(rows.nth(2)).to_contain_text("done88221 min 14 sv1predictions/3")
+    without = open_page(serve(flights.canary()).entry).page
+    expect(without.locator("#pipeline .earlier")).to_be_visible()
+    expect(without.locator("#pipeline .batches")).to_have_count(0)
+
+
 def test_online_detectors_have_a_line_of_their_own_below_the_windows(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(flights.dropped()).entry).page
     panel = page.locator("#drift .arriving")

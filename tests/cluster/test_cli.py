@@ -101,7 +101,7 @@ def test_a_file_is_applied_looked_at_asked_and_deleted(
     assert (status["phase"], status["champion"]["version"]) == ("Serving", "v1")
     again = capstan("plan", str(file), "--exit-code", namespace=namespace)
     assert again.returncode == 0, again.stdout
-    runs = json.loads(capstan("runs", "--json", namespace=namespace).stdout)
+    runs = json.loads(capstan("runs", "--json", namespace=namespace).stdout)["trainings"]
     assert [(run["trigger"], run["phase"]) for run in runs] == [("Initial", "Succeeded")]
     asked = capstan("pause", "--no-wait", "--note", "a test", namespace=namespace)
     assert asked.returncode == 0, asked.stderr

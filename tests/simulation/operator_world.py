@@ -64,6 +64,7 @@ class MemoryWired:
             parts.clock,
             policy=policy_of,
             troubles=lambda: outer.troubles,
+            batches=parts.batches,
         )
 
     def documents(self) -> Sequence[Object]:

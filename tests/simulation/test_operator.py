@@ -8,8 +8,9 @@ import pytest
 from simulation.operator_world import NAMES, NAMESPACE, OperatorWorld
 from simulation.world import SYSTEM
 
-from capstan.adapters.memory.loop import Training
+from capstan.adapters.memory.loop import Batch, Training
 from capstan.cluster.names import FINALIZER
+from capstan.domain.batch_calendar import BatchStatus
 from capstan.domain.traffic import champion_only
 from capstan.domain.training import RunPhase, RunStatus
 from capstan.domain.trouble import Trouble
@@ -54,6 +55,28 @@ def test_a_system_is_held_before_anything_is_made_for_it(world: OperatorWorld):
     document = world.document
     assert document is not None
     assert document["metadata"]["finalizers"] == [FINALIZER]
+
+
+def test_what_becomes_of_batches_is_an_event_of_the_system_and_is_remembered(world: OperatorWorld):
+    world.apply(batch={"schedule": "0 3 * * *", "output": "predictions"})
+    world.settle()
+    assert world.condition("Ready")[0] == "True"
+    away = BatchStatus(RunPhase.FAILED, "flights.csv: there is no such file", seconds=1.5)
+    world.parts.batch = lambda order: Batch(away) if order.attempt == 1 else done(order)
+    done = world.parts._predict_rows
+    world.follow(timedelta(days=1.5), step=timedelta(minutes=30))
+    events = [one for one in world.server.list("Event") if one["reason"].startswith("Batch")]
+    assert [(one["reason"], one["type"]) for one in events[:2]] == [
+        ("BatchFailed", "Warning"),
+        ("BatchWritten", "Normal"),
+    ]
+    assert all(one["involvedObject"]["kind"] == "MLSystem" for one in events)
+    assert events[0]["message"].endswith("UTC: flights.csv: there is no such file")
+    assert "1,000 read, 998 written, 2 refused (distance: is below 0) by v1; in there" in events[1]["message"]
+    ended = world.state["batch"]["ended"]
+    assert [(one["phase"], one["attempt"], one["written"]) for one in ended] == [("Succeeded", 2, 998)] * len(
+        ended
+    )
 
 
 def test_an_idle_system_is_looked_at_without_a_call(world: OperatorWorld):

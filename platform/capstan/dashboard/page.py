@@ -442,6 +442,30 @@ class RunShown:
 
 
 @dataclass(frozen=True)
+class BatchShown:
+    """A batch of predictions by the calendar."""
+
+    start: datetime
+    """Rows from here on, up to `end`."""
+    end: datetime
+    version: str
+    attempt: int
+    phase: str
+    tone: Tone
+    read: int | None
+    """None: it is not finished."""
+    written: int | None
+    refused: int | None
+    seconds: float | None
+    """Of wall time; None: it is at work, or nobody knows."""
+    ended_at: datetime | None
+    """None: it is at work."""
+    output: str
+    message: str
+    """Why it failed; empty: it did not."""
+
+
+@dataclass(frozen=True)
 class VersionShown:
     name: str
     mark: str
@@ -689,6 +713,8 @@ class Page:
     """The newest first, without evidence."""
     runs: Sequence[RunShown] = ()
     """The newest first."""
+    batches: Sequence[BatchShown] = ()
+    """Of predictions by the calendar, the newest first."""
     versions: Sequence[VersionShown] = ()
     watch: WatchPanel = WatchPanel()
     alerts: Sequence[AlertShown] = ()

@@ -1,4 +1,4 @@
-"""Training runs as the page draws them: steps with candidates side by side, the table of candidates, the gates."""
+"""Training runs as the page draws them, with steps, candidates and gates; and batches of predictions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 
 from capstan.dashboard.observation import Observed, ObservedRun
-from capstan.dashboard.page import CandidateShown, DetailTable, GateShown, RunShown, TaskShown
+from capstan.dashboard.page import BatchShown, CandidateShown, DetailTable, GateShown, RunShown, TaskShown
+from capstan.domain.batch_calendar import BatchTold
 from capstan.domain.reasons import Tone
 from capstan.domain.training import GateOutcome, RunPhase, RunStatus, StepProgress
 from capstan.spec.tasks import MetricFacts
@@ -25,6 +26,26 @@ _WORDS = {
     RunPhase.FAILED: "failed",
     RunPhase.CANCELLED: "cancelled",
 }
+
+
+def batch_shown(told: BatchTold) -> BatchShown:
+    """A batch of predictions with its numbers of rows."""
+    is_finished = told.phase is RunPhase.SUCCEEDED
+    return BatchShown(
+        start=told.stretch.start,
+        end=told.stretch.end,
+        version=told.version,
+        attempt=told.attempt,
+        phase=_WORDS[told.phase],
+        tone=_TONES[told.phase],
+        read=told.read if is_finished else None,
+        written=told.written if is_finished else None,
+        refused=told.refused if is_finished else None,
+        seconds=told.seconds,
+        ended_at=told.ended_at,
+        output=told.output,
+        message=told.message,
+    )
 
 
 def run_shown(seen: Observed, run: ObservedRun) -> RunShown:

@@ -21,7 +21,7 @@ from capstan.dashboard.page import (
     Traffic,
     VersionShown,
 )
-from capstan.dashboard.pipeline_panel import run_shown
+from capstan.dashboard.pipeline_panel import batch_shown, run_shown
 from capstan.dashboard.reason_panel import with_reasons
 from capstan.dashboard.rollout_panel import rollout_shown
 from capstan.dashboard.story_lines import alerts_shown
@@ -60,6 +60,7 @@ def draw(seen: Observed) -> Page:
         rollout=_foremost(rollouts),
         rollouts=rollouts,
         runs=runs,
+        batches=[batch_shown(told) for told in reversed(seen.state.batch.listed)],
         versions=_versions(seen),
         watch=watch_shown(
             seen.windows or (),

@@ -7,12 +7,16 @@ from datetime import datetime, timedelta
 
 from capstan.domain.training import RunPhase
 from capstan.domain.triggers.schedule import ScheduleTrigger
-from capstan.domain.versions import ModelVersion
+from capstan.domain.versions import ModelVersion, VersionName
 
 FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=1)
 """Between two tries of a batch that fails: the first, doubled up to the longest."""
 _MINUTE = timedelta(minutes=1)
+MOST_ENDED = 20
+"""Batches that are remembered with what became of them."""
+MOST_TOLD = 500
+"""Characters of why one failed."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,44 @@ class BatchStatus:
     unwatched: int = 0
     """Rows that the monitor should have seen and has not."""
     why_unwatched: str = ""
+    seconds: float | None = None
+    """Of wall time that its process worked; None: it is not known."""
+
+
+@dataclass(frozen=True)
+class BatchTold:
+    """What is known of the last try of a batch."""
+
+    stretch: Stretch
+    version: VersionName
+    attempt: int
+    ended_at: datetime | None
+    """When its end was seen; None: it is at work."""
+    phase: RunPhase
+    message: str
+    """Why it failed; empty: it did not."""
+    read: int
+    written: int
+    refused: int
+    output: str
+    seconds: float | None
+    """Of wall time that its process worked; None: it is not known."""
+
+    @classmethod
+    def of(cls, order: BatchOrder, status: BatchStatus, ended_at: datetime | None) -> BatchTold:
+        return cls(
+            order.stretch,
+            order.version.name,
+            order.attempt,
+            ended_at,
+            status.phase,
+            status.message[:MOST_TOLD],
+            status.read,
+            status.written,
+            status.refused,
+            status.output,
+            status.seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -76,6 +118,8 @@ class BatchState:
     failed_at: datetime | None = None
     told: str = ""
     """What became of the last one that ended, in words."""
+    ended: tuple[BatchTold, ...] = ()
+    """The newest batches that ended, the oldest first; of each its last try."""
 
     def follow(self, calendar: ScheduleTrigger, serves_since: datetime, now: datetime) -> BatchState:
         """From the first look on no moment is missed; of those before it the last one alone is made up for."""
@@ -89,14 +133,30 @@ class BatchState:
         """The next try of what was begun, or the first of what is due."""
         return replace(self, begun=BatchOrder(stretch, version, self.failures + 1))
 
-    def finish(self, told: str) -> BatchState:
+    def finish(self, told: str, status: BatchStatus, now: datetime) -> BatchState:
         """What was begun is finished."""
         end = self.begun.stretch.end if self.begun is not None else self.done_to
-        return BatchState(done_to=end, told=told)
+        return BatchState(done_to=end, told=told, ended=self._ended(status, now))
 
-    def fail(self, told: str, now: datetime) -> BatchState:
+    def fail(self, told: str, status: BatchStatus, now: datetime) -> BatchState:
         """What was begun is tried again later."""
-        return replace(self, failures=self.failures + 1, failed_at=now, told=told)
+        return replace(
+            self, failures=self.failures + 1, failed_at=now, told=told, ended=self._ended(status, now)
+        )
+
+    def _ended(self, status: BatchStatus, now: datetime) -> tuple[BatchTold, ...]:
+        if self.begun is None:
+            return self.ended
+        others = [one for one in self.ended if one.stretch != self.begun.stretch]
+        return (*others, BatchTold.of(self.begun, status, now))[-MOST_ENDED:]
+
+    @property
+    def listed(self) -> tuple[BatchTold, ...]:
+        """`ended` and the one that is at work, which comes last."""
+        if self.begun is None or self.has_failed:
+            return self.ended
+        running = BatchTold.of(self.begun, BatchStatus(RunPhase.RUNNING), None)
+        return (*(one for one in self.ended if one.stretch != running.stretch), running)
 
     @property
     def has_failed(self) -> bool:
@@ -166,11 +226,11 @@ def plan_batch(
     if order is not None and not state.has_failed:
         if seen.phase is RunPhase.SUCCEEDED:
             ended = seen
-            state = state.finish(_written(order, seen))
+            state = state.finish(_written(order, seen), seen, now)
         elif seen.phase in (RunPhase.FAILED, RunPhase.CANCELLED):
             told = f"rows of {order.stretch}: {seen.message}"
             ended = seen if told != state.told else None
-            state = state.fail(told, now)
+            state = state.fail(told, seen, now)
         else:
             start = order if seen.phase is RunPhase.ABSENT else None
             return NextStep(state, start)

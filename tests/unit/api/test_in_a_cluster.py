@@ -96,7 +96,9 @@ def test_runs_versions_and_story_are_those_of_the_cluster(
     assert list(system.versions["role"]) == ["champion"]
     assert system.runs()["version"].iloc[-1] == system.versions.index[0] == "v1"
     assert len(system.story()) > 3
-    assert orjson.loads(serving.run("runs", "--json").stdout)[-1]["run"] == system.runs().index[-1]
+    assert (
+        orjson.loads(serving.run("runs", "--json").stdout)["trainings"][-1]["run"] == system.runs().index[-1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_explain_is_the_commands_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_runs_are_a_frame_of_what_the_command_lists(flights: capstan.System, serving: Machine) -> None:
     runs = flights.runs()
-    said = json.loads(serving.run("runs", "--json").stdout)
+    said = json.loads(serving.run("runs", "--json").stdout)["trainings"]
     assert list(runs.index) == [one["run"] for one in said] != []
     assert list(runs["version"]) == [one["version"] for one in said]
     assert str(runs["as_of"].dtype).endswith("UTC]")

@@ -27,7 +27,7 @@ def packed(serving: Any) -> Any:
     (bento / "bento.yaml").write_text("service: x\n")
     (bento / "src" / "model" / "pipeline.joblib").write_bytes(b"model")
     (bento / "src" / "model" / "pipeline.joblib").chmod(0o600)
-    run = json.loads(serving.run("runs", "--json").stdout)[0]["run"]
+    run = json.loads(serving.run("runs", "--json").stdout)["trainings"][0]["run"]
     version = ModelVersion(
         VersionName("v1"),
         content_digest(bento),

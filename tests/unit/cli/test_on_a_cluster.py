@@ -159,7 +159,7 @@ def test_a_lease_of_long_ago_is_held_by_nobody(serving: InCluster) -> None:
 
 def test_runs_and_report_read_the_story(serving: InCluster) -> None:
     drift(serving.world)
-    runs = json.loads(serving.run("runs", "--json").stdout)
+    runs = json.loads(serving.run("runs", "--json").stdout)["trainings"]
     assert (runs[0]["trigger"], runs[0]["phase"]) == ("Initial", "Succeeded")
     report = json.loads(serving.run("report", "--json").stdout)
     assert report["alerts"] >= 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from simulation.world import SYSTEM
@@ -13,22 +15,56 @@ from typer.testing import CliRunner
 from capstan.adapters.memory.loop import MemoryClock, MemoryPipelines
 from capstan.cli.main import app
 from capstan.cli.verbs.logs import _growth, _tail
+from capstan.domain.batch_calendar import BatchState, BatchStatus, Stretch
 from capstan.domain.training import RunPhase, RunStatus, StepProgress, TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import RunName, SystemName, VersionName
 from capstan.embedded.training import run_to_end
+from capstan.engine.records import system_state
 from capstan.ports.codec import to_json
+from capstan.ports.store import Kind
 
 
 def test_runs_are_listed_with_trigger_gates_and_version(rolling) -> None:
-    rows = json.loads(rolling.run("runs", "--json").stdout)
+    rows = json.loads(rolling.run("runs", "--json").stdout)["trainings"]
     told = {(row["version"], row["trigger"], row["phase"], row["gates_passed"]) for row in rows}
     assert told == {("v1", "Initial", "Succeeded", True), ("v2", "Alert", "Succeeded", True)}
     assert next(row for row in rows if row["version"] == "v2")["against"] == "v1"
 
 
+def test_batches_of_predictions_are_listed_with_rows_seconds_state_and_output(serving) -> None:
+    assert json.loads(serving.run("runs", "--json").stdout)["batches"] == []
+    assert "batch of rows" not in serving.run("runs").output
+    record = serving.world.store.get(Kind.SYSTEM, SYSTEM)
+    state = system_state(record)
+    assert state.champion is not None
+    days = [datetime(2026, 3, day, 3, tzinfo=UTC) for day in range(1, 5)]
+    batches = BatchState()
+    written = BatchStatus(
+        RunPhase.SUCCEEDED, read=1200, written=1198, refused=2, output="/srv/there", seconds=94.04
+    )
+    wrong = BatchStatus(RunPhase.FAILED, "flights.csv: there is no such file", seconds=0.5)
+    batches = batches.begin(Stretch(days[0], days[1]), state.champion).finish("told", written, days[1])
+    batches = batches.begin(Stretch(days[1], days[2]), state.champion).fail("told", wrong, days[2])
+    status = {**record.status, "state": to_json(replace(state, batch=batches))}
+    serving.world.store.put(replace(record, status=status))
+    output = serving.run("runs").output
+    assert re.search(
+        r"2026-03-01 03:00Z to 2026-03-02 03:00Z +Succeeded +94.0 s +1,200 +1,198 +2 +v1 +/srv/there", output
+    )
+    assert re.search(r"2026-03-02 03:00Z to .* Failed +0.5 s +- +- +- +v1 +flights.csv: there", output)
+    record = serving.world.store.get(Kind.SYSTEM, SYSTEM)
+    again = replace(batches).begin(Stretch(days[1], days[2]), state.champion)
+    status = {**record.status, "state": to_json(replace(state, batch=again))}
+    serving.world.store.put(replace(record, status=status))
+    first, second = json.loads(serving.run("runs", "--json").stdout)["batches"]
+    assert (first["phase"], first["written"], first["seconds"]) == ("Succeeded", 1198, 94.04)
+    assert (second["phase"], second["attempt"], second["ended_at"]) == ("Running", 2, None)
+    assert re.search(r"Running, try 2 +- +- +- +- +v1", serving.run("runs").output)
+
+
 def test_one_run_is_shown_with_what_led_to_it_and_followed(rolling) -> None:
-    rows = json.loads(rolling.run("runs", "--json").stdout)
+    rows = json.loads(rolling.run("runs", "--json").stdout)["trainings"]
     name = next(row["run"] for row in rows if row["version"] == "v2")
     document = json.loads(rolling.run("runs", name[:-2], "--json").stdout)
     reasons = [event["reason"] for event in document["lineage"]]
@@ -48,7 +84,11 @@ def test_runners_up_are_named_in_the_list_and_shown_with_their_gates(serving) ->
     request = TrainingRequest(RunName("flights-train-1"), SystemName(SYSTEM), trigger, VersionName("v1"))
     run_to_end(pipelines, serving.world.store, request, clock.now, lambda status: True)
     assert "runners-up v3, v4" in serving.run("runs").output
-    [row] = [row for row in json.loads(serving.run("runs", "--json").stdout) if row["run"] == request.run]
+    [row] = [
+        row
+        for row in json.loads(serving.run("runs", "--json").stdout)["trainings"]
+        if row["run"] == request.run
+    ]
     assert row["runners_up"] == [
         {"version": "v3", "candidate": "trees-1", "gates_passed": True, "missed": ""},
         {
@@ -65,7 +105,7 @@ def test_runners_up_are_named_in_the_list_and_shown_with_their_gates(serving) ->
 
 
 def test_what_the_run_wrote_is_shown_with_candidates_and_choice(rolling) -> None:
-    name = json.loads(rolling.run("runs", "--json").stdout)[0]["run"]
+    name = json.loads(rolling.run("runs", "--json").stdout)["trainings"][0]["run"]
     folder = rolling.state.runs(SystemName(SYSTEM)) / name
     folder.mkdir(parents=True, exist_ok=True)
     began, ended = (datetime(2026, 1, 1, 12, 0, second, tzinfo=UTC) for second in (0, 42))
@@ -91,7 +131,7 @@ def test_what_the_run_wrote_is_shown_with_candidates_and_choice(rolling) -> None
 
 
 def test_runs_stand_in_order_of_time_and_the_newest_is_called_last(rolling) -> None:
-    rows = json.loads(rolling.run("runs", "--json").stdout)
+    rows = json.loads(rolling.run("runs", "--json").stdout)["trainings"]
     assert [row["version"] for row in rows] == ["v1", "v2"]
     shown = rolling.run("runs").output
     assert shown.index(rows[0]["run"]) < shown.index(rows[1]["run"])
@@ -141,7 +181,7 @@ def test_run_without_a_loop_is_kept_and_done_once(serving) -> None:
     again = run_to_end(pipelines, store, request, clock.now, lambda status: True)
     assert first.status.phase is again.status.phase is RunPhase.SUCCEEDED
     assert [version.name for version in serving.world.registry.versions()] == ["v1", "v2"]
-    rows = json.loads(serving.run("runs", "--json").stdout)
+    rows = json.loads(serving.run("runs", "--json").stdout)["trainings"]
     assert [row["trigger"] for row in rows if row["run"] == "flights-train-1"] == ["Manual"]
     reasons = [event.reason for _, event in store.events(SYSTEM) if event.name == "flights-train-1"]
     assert reasons == ["TrainingSucceeded"]

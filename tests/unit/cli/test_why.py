@@ -141,7 +141,11 @@ def test_labels_that_come_late_give_a_window_no_alert_of_drift_that_fired_after_
 
 
 def test_a_training_tells_why_the_alerts_fired_that_asked_for_it(rolling) -> None:
-    [run] = [row for row in json.loads(rolling.run("runs", "--json").stdout) if row["trigger"] == "Alert"]
+    [run] = [
+        row
+        for row in json.loads(rolling.run("runs", "--json").stdout)["trainings"]
+        if row["trigger"] == "Alert"
+    ]
     as_of = datetime.fromisoformat(run["as_of"])
     moved = replace(drift(0, moved=True), start=as_of - WEEK, end=as_of)
     later = replace(drift(1, moved=True), start=as_of, end=as_of + WEEK, features=moved.features[1:])
@@ -150,7 +154,9 @@ def test_a_training_tells_why_the_alerts_fired_that_asked_for_it(rolling) -> Non
     [told] = json.loads(rolling.run("runs", run["run"], "--json").stdout)["why"]
     assert told["alert"] == "DriftDetected"
     first = next(
-        row for row in json.loads(rolling.run("runs", "--json").stdout) if row["trigger"] == "Initial"
+        row
+        for row in json.loads(rolling.run("runs", "--json").stdout)["trainings"]
+        if row["trigger"] == "Initial"
     )
     assert json.loads(rolling.run("runs", first["run"], "--json").stdout)["why"] == []
 

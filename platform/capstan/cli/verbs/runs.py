@@ -1,4 +1,4 @@
-"""`capstan runs`: every training, why it ran and what came of it."""
+"""`capstan runs`: every training, why it ran and what came of it; and the last batches of predictions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from capstan.cli.place import Context, Machine, Namespace, Place, place_of
 from capstan.cli.run_shown import print_status
 from capstan.cli.stored_system import AnySystem
 from capstan.domain.step_news import lasted
+from capstan.domain.training import RunPhase
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from capstan.monitoring.causes.told import Why
     from capstan.ports.store import Record
+    from capstan.verbs.batches import Batch
     from capstan.verbs.trainings import Run
 
 app = App()
@@ -37,15 +39,20 @@ def runs(
     namespace: Namespace = None,
     json: Json = False,
 ) -> None:
-    """List the trainings, the newest last; or show one with its steps, candidates, gates and what it led to."""
+    """List the trainings, the newest last, and the last batches of predictions; or show a training with its steps.
+
+    Of one training it shows candidates, gates and what it led to as well.
+    """
     with honest_errors(json):
+        from capstan.verbs.batches import batches_of
         from capstan.verbs.trainings import runs_of
 
         place = place_of(state, context, namespace)
         if isinstance(place, Machine) and system is not None:
             place = place.of(system)
         with place.store() as store:
-            _show(place, runs_of(store, system, lambda record: _folder(place, record)), run, json)
+            found = runs_of(store, system, lambda record: _folder(place, record))
+            _show(place, found, batches_of(store, system), run, json)
 
 
 def _folder(place: Place, record: Record) -> Path | None:
@@ -64,14 +71,16 @@ def _reasons(place: Place, run: Run) -> list[Why]:
     return []
 
 
-def _show(place: Place, found: list[Run], run: str | None, json: bool) -> None:
+def _show(place: Place, found: list[Run], batches: list[Batch], run: str | None, json: bool) -> None:
     from capstan.verbs.trainings import chosen
 
     if run is None:
         if json:
-            print_json([one.row() for one in found])
-        else:
-            _table(found)
+            print_json({"trainings": [one.row() for one in found], "batches": [one.row() for one in batches]})
+            return
+        _table(found)
+        if batches:
+            _batches(batches)
         return
     one = chosen(found, run)
     why = _reasons(place, one)
@@ -128,4 +137,27 @@ def _table(found: list[Run]) -> None:
         notes += [f"{lost} candidate{'s' if lost > 1 else ''} failed"] if lost else []
         notes += [f"{told} warning{'s' if told > 1 else ''}"] if told else []
         table.add_row(row["run"], row["trigger"], day, result, lasted(*one.times), version, ", ".join(notes))
+    out.print(table)
+
+
+def _batches(found: list[Batch]) -> None:
+    """Batches of one system, or of several one after the other."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        "batch of rows", "result", "took", "read", "written", "refused", "by", "", box=None, pad_edge=False
+    )
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    for one in found:
+        told = one.told
+        is_known = told.phase is RunPhase.SUCCEEDED
+        rows = [f"{count:,}" if is_known else "-" for count in (told.read, told.written, told.refused)]
+        took = "-" if told.seconds is None else f"{told.seconds:.1f} s"
+        again = f", try {told.attempt}" if told.attempt > 1 else ""
+        stretch = f"{local(told.stretch.start)} to {local(told.stretch.end)}"
+        note = escape(told.message or told.output)
+        table.add_row(stretch, f"{told.phase.value}{again}", took, *rows, told.version, note)
+    out.print("")
     out.print(table)

@@ -128,9 +128,11 @@ def main() -> int:
     given = parser.parse_args()
     # The first process of a container has no default reaction to SIGTERM.
     signal.signal(signal.SIGTERM, _leave)
+    begun = time.monotonic()
     status = run(
         given.order, given.bento, given.base, given.secrets, given.output, given.collector, given.token
     )
+    status = replace(status, seconds=round(time.monotonic() - begun, 1))
     given.last_words.write_bytes(last_words(status))
     print(f"batch: {status.message or f'{status.written:,} rows are written'}", flush=True)  # noqa: T201
     return 0 if status.phase is RunPhase.SUCCEEDED else 1

@@ -83,10 +83,12 @@ def main() -> None:
     # What is half-made is cleared away.
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with, args=(told["parent"],), daemon=True).start()
+    begun = time.monotonic()
     try:
         status = run(told)
     except KeyboardInterrupt:
         sys.exit(1)
+    status = replace(status, seconds=round(time.monotonic() - begun, 1))
     write_whole(Path(told["result"]), orjson.dumps(to_json(status)))
 
 

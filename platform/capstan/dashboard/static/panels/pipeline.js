@@ -9,7 +9,7 @@ let picked = null;
 
 export function drawPipeline(page, { redraw }) {
   if (!page.runs.length) {
-    return empty("No training yet", "The first run starts as soon as the system is up; later ones start when an alert, a schedule, new data or a person asks.");
+    return [empty("No training yet", "The first run starts as soon as the system is up; later ones start when an alert, a schedule, new data or a person asks."), batches(page.batches)];
   }
   const active = page.runs.find((run) => run.tone === "active");
   const run = page.runs.find((other) => other.name === picked) ?? active ?? page.runs[0];
@@ -31,7 +31,25 @@ export function drawPipeline(page, { redraw }) {
     h("ul", { class: "earlier", "aria-label": "All runs" }, shown.map((other) =>
       h("li", {}, h("button", { type: "button", class: other.name === run.name ? "picked" : "", marks: other.mark, "data-key": `all-${other.mark}`, title: other.reason, onclick: () => pick(other.name) },
         dot(other.tone), other.version || other.phase, h("small", {}, `${other.trigger.toLowerCase()} ${told.day(other.as_of)}`))))),
+    batches(page.batches),
   ];
+}
+
+// Batches of predictions by the calendar, the newest first.
+function batches(found) {
+  if (!found.length) return null;
+  const known = (value) => (value === null ? "–" : count(value));
+  const again = (one) => (one.attempt > 1 ? `, try ${one.attempt}` : "");
+  return h("div", { class: "scroll", "data-scroll": "batches", tabindex: -1 },
+    h("table", { class: "numbers batches" },
+      h("caption", {}, h("b", {}, "Batches of predictions")),
+      h("thead", {}, h("tr", {}, ["rows of", "state", "written", "refused", "took", "by", "to"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, found.map((one) => h("tr", {},
+        h("th", { scope: "row" }, `${moment(one.start)} to ${moment(one.end)}`),
+        h("td", { class: one.tone === "bad" ? "bad-text" : "", title: one.ended_at ? `seen ${moment(one.ended_at)}` : "" }, `${one.phase}${again(one)}`),
+        h("td", { title: one.read === null ? "" : `${count(one.read)} read` }, known(one.written)), h("td", {}, known(one.refused)),
+        h("td", {}, one.seconds === null ? "–" : duration(one.seconds)), h("td", {}, one.version),
+        h("td", { class: "output", title: one.message || one.output }, one.message || one.output || "–"))))));
 }
 
 function aim(run) {
