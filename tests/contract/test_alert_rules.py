@@ -516,7 +516,7 @@ def test_alerts_of_a_cluster_are_those_of_their_own_namespace(world: World) -> N
 
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:
     rules = [rule for group in render(flights())["groups"] for rule in group["rules"]]
-    assert len(rules) == 13
+    assert len(rules) == 14
     for rule in rules:
         assert rule["annotations"]["runbook"] == f"capstan explain {rule['alert']}"
         assert (runbook(rule["alert"]) or "").startswith(f"# {rule['alert']}\n")

@@ -125,6 +125,7 @@ def case(minutes: int, series: Mapping[str, str], *fires: str) -> Case:
 
 FAST, SLOW = "ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly"
 REQUESTS = f"capstan_requests_total{{{ARM},code="
+GPU = f'capstan_gpu_utilization_ratio{{{OWN},gpu="0"}}'
 CASES = {
     "all is well": case(
         10,
@@ -153,6 +154,8 @@ CASES = {
     "a challenger fails 2 % of its requests": case(
         5, {f'{REQUESTS}"200"}}': "0+98x9", f'{REQUESTS}"500"}}': "0+2x9"}, "ChallengerErrors"
     ),
+    "a GPU is busy all the time": case(12, {GPU: "0.99x15"}, "GpuSaturated"),
+    "a GPU is busy for some minutes": case(12, {GPU: "0.2x4 1x4 0.2x9"}),
     "the circuit opens": case(
         2, {f"capstan_retraining_circuit_open{{{OWN}}}": "1x3"}, "RetrainingCircuitOpen"
     ),

@@ -19,6 +19,8 @@ from capstan.spec import MLSystem
 
 RUNBOOK = "capstan explain {alert}"
 """Prints the page of the version that is installed: whoever gets the alert may have no clone."""
+GPU_BUSY = 0.95
+"""Share of five minutes above which a GPU is said to be saturated."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def _operation_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
     lost = scope.series("capstan_payloads_lost_total")
     missing = scope.series("capstan_collector_version_payloads_missing")
     up = scope.series("up", ',version!=""')
+    busy = scope.series("capstan_gpu_utilization_ratio")
     failed = scope.series("capstan_requests_total", f'{arms},code=~"5.."')
     asked = scope.series("capstan_requests_total", arms)
     return [
@@ -117,6 +120,14 @@ def _operation_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             "critical",
             "{{ $labels.version }} has not answered for 30 seconds",
             held="30s",
+        ),
+        _rule(
+            "GpuSaturated",
+            # Memory is no sign: libraries take all of it at once and divide it themselves.
+            f"max by ({scope.by}) (avg_over_time({busy}[5m])) > {GPU_BUSY:g}",
+            "warning",
+            "a GPU of {{ $labels.version }} was busy {{ $value | humanizePercentage }} of 5 minutes; requests wait",
+            held="5m",
         ),
         _rule(
             "ChallengerErrors",

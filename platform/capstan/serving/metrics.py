@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from capstan.ports.latency import LATENCY_BUCKETS
+from capstan.serving.gpus import Gpus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -90,6 +91,7 @@ class ServiceMetrics:
         self._registry.register(answers)
         # Processor time, memory and open files of the process that answers, where there is /proc.
         ProcessCollector(registry=self._registry)
+        self._registry.register(Gpus())
         self.answered = answers.add
         self.nonfinite = Counter(
             "capstan_nonfinite_predictions_total",

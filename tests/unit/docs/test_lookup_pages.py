@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "platform/docs"
 MEASURED = (
     "platform/capstan/serving/metrics.py",
+    "platform/capstan/serving/gpus.py",
     "platform/capstan/recording/collector/metrics.py",
     "platform/capstan/monitoring/exposition.py",
     "platform/capstan/monitoring/questions",

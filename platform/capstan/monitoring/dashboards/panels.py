@@ -11,7 +11,7 @@ from typing import Literal
 
 from capstan.monitoring.budgets import BUDGET_LEFT, BURN_RATE, FAST, GATEWAY, PREDICTIONS, SLOW
 
-Unit = Literal["short", "reqps", "s", "percentunit", "bytes", "dateTimeFromNow"]
+Unit = Literal["short", "reqps", "s", "percentunit", "bytes", "celsius", "dateTimeFromNow"]
 """Grafana's names of units."""
 
 
@@ -230,6 +230,43 @@ SATURATION = Row(
                 ),
             ),
             "bytes",
+        ),
+        Panel(
+            "GPUs",
+            "Share of the time in which each GPU that a version may use computes; at 1 requests wait.",
+            (
+                Query(
+                    f"max by (version, instance, gpu) ({_of('capstan_gpu_utilization_ratio')})",
+                    "{{version}} {{instance}} GPU {{gpu}}",
+                ),
+            ),
+            "percentunit",
+        ),
+        Panel(
+            "Memory of GPUs",
+            "Taken by whatever process, and by the version's own where NVML tells it.",
+            (
+                Query(
+                    f"max by (version, instance, gpu) ({_of('capstan_gpu_memory_used_bytes')})",
+                    "{{version}} {{instance}} GPU {{gpu}}",
+                ),
+                Query(
+                    f"max by (version, instance, gpu) ({_of('capstan_gpu_process_memory_bytes')})",
+                    "{{version}} {{instance}} GPU {{gpu}} own",
+                ),
+            ),
+            "bytes",
+        ),
+        Panel(
+            "Temperature of GPUs",
+            "Degrees Celsius; a GPU that is too hot computes more slowly.",
+            (
+                Query(
+                    f"max by (version, instance, gpu) ({_of('capstan_gpu_temperature_celsius')})",
+                    "{{version}} {{instance}} GPU {{gpu}}",
+                ),
+            ),
+            "celsius",
         ),
         Panel(
             "Requests in the gateway",
