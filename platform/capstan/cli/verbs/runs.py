@@ -13,6 +13,7 @@ from capstan.cli.console import DEFAULT_STATE, Json, State, honest_errors, local
 from capstan.cli.place import Context, Machine, Namespace, Place, place_of
 from capstan.cli.run_shown import print_status
 from capstan.cli.stored_system import AnySystem
+from capstan.cli.tables_shown import aligned
 from capstan.domain.step_news import lasted
 from capstan.domain.training import RunPhase
 
@@ -142,22 +143,18 @@ def _table(found: list[Run]) -> None:
 
 def _batches(found: list[Batch]) -> None:
     """Batches of one system, or of several one after the other."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        "batch of rows", "result", "took", "read", "written", "refused", "by", "", box=None, pad_edge=False
-    )
-    for column in table.columns[:-1]:
-        column.no_wrap = True
+    rows: list[tuple[str, ...]] = [
+        ("batch of rows", "result", "took", "read", "written", "refused", "by", "")
+    ]
     for one in found:
         told = one.told
         is_known = told.phase is RunPhase.SUCCEEDED
-        rows = [f"{count:,}" if is_known else "-" for count in (told.read, told.written, told.refused)]
+        counts = [f"{count:,}" if is_known else "-" for count in (told.read, told.written, told.refused)]
         took = "-" if told.seconds is None else f"{told.seconds:.1f} s"
         again = f", try {told.attempt}" if told.attempt > 1 else ""
         stretch = f"{local(told.stretch.start)} to {local(told.stretch.end)}"
-        note = escape(told.message or told.output)
-        table.add_row(stretch, f"{told.phase.value}{again}", took, *rows, told.version, note)
+        note = " ".join((told.message or told.output).split())
+        rows.append((stretch, f"{told.phase.value}{again}", took, *counts, told.version, note))
     out.print("")
-    out.print(table)
+    for line in aligned(rows):
+        typer.echo(line)
