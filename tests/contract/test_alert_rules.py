@@ -270,8 +270,8 @@ def test_data_alerts_say_which_version_as_of_when_and_why(world: World) -> None:
         "DriftDetected": "drift in 2 windows of 7 days in a row; "
         "above threshold in the last: all features 0.350 dep_hour 0.213 (distance), "
         "given away by dep_hour 0.61 temp 0.25; by slice: carrier=UA: dep_hour 0.31",
-        "OnlineDriftDetected": "CramerVonMises and FisherExact find that requests or their answers moved away from training: "
-        "dep_hour 2.300 times what is usual",
+        "OnlineDriftDetected": "CramerVonMises and FisherExact find that requests or their answers moved away from "
+        "training: dep_hour 2.300 times what is usual",
         "PredictionDrifted": "distance of predictions from those at training: 0.330 in 2 windows of 7 days",
         "MissingValuesRose": "missing values rose: dep_hour 0.250 in 2 windows of 7 days",
         "ConceptDrifted": "PageHinkley finds that losses rose: logLoss loss 0.550 a row in the last window with "
