@@ -18,7 +18,7 @@ from capstan.errors import InvalidDataError
 from capstan.exporting.graph import Graph
 from capstan.features import FeatureTransform
 from capstan.features.columns import Floats
-from capstan.features.kinds import FittedCategorical, FittedFeature, FittedNumeric
+from capstan.features.kinds import FittedCategorical, FittedFeature, FittedHashing, FittedNumeric
 from capstan.features.values import MISSING_TEXTS, ColumnType, category, number
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -117,6 +117,11 @@ def inputs_of(transform: FeatureTransform) -> list[Input]:
     found: dict[str, Input] = {}
     for feature in transform.features_:
         settings = feature.settings
+        if isinstance(feature, FittedHashing):
+            raise InvalidDataError(
+                f"feature {settings.name!r}: `encode: Hashing` has no operator in ONNX, so it can't be exported to "
+                "ONNX; write `encode: OneHot` or `encode: Integer` and train again"
+            )
         if not isinstance(feature, FittedNumeric | FittedCategorical):
             raise InvalidDataError(
                 f"feature {settings.name!r}: is of your own code, which can't be exported to ONNX; numeric and "
@@ -183,7 +188,7 @@ def _log1p(graph: Graph, size: str) -> str:
 
 def _code(graph: Graph, feature: FittedCategorical, tensor: str) -> str:
     """(rows,): the code of each category, as float64."""
-    known, other = feature.known, len(feature.categories)
+    known, other = feature.known, feature.other
     missing = known.get(None, other)
     texts = {text: code for text, code in known.items() if text is not None}
     if feature.type in (ColumnType.TEXT, ColumnType.TIME):

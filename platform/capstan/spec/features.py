@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from capstan.spec.grammar import ColumnName, Factory, OneOf, SpecModel
 from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import UNTRIED, Cel, part_rule, require
-from capstan.spec.units import Flag, Number, Whole
+from capstan.spec.units import CellText, Flag, Number, Whole
 
 Reading = Literal["numeric", "categorical"]
 """How a feature's column is read, whatever is made of it: as numbers or as categories."""
@@ -126,22 +126,79 @@ class Numeric(FeatureSettings):
 
 
 def _encodes_today(value: Any) -> Any:
-    if value in ("Embedding", "Hashing", "Target"):
+    if value in ("Embedding", "Target"):
         raise PydanticCustomError(
-            "not_in_this_version", "is not in this version; encodings that run today: Integer, OneHot"
+            "not_in_this_version",
+            "is not in this version; encodings that run today: Integer, OneHot, Hashing",
         )
     return value
+
+
+CATEGORICAL_RULES = (
+    part_rule(
+        "`buckets` are those of `encode: Hashing`; write that, or drop `buckets`",
+        lambda categorical: categorical.buckets is None or categorical.encode == "Hashing",
+        Cel("!has(self.buckets) || self.encode == 'Hashing'", "features[].categorical", "buckets"),
+    ),
+    part_rule(
+        "hashes, which keeps no list of categories; drop `minFrequency` and `unseen`, or take another `encode`",
+        lambda categorical: (
+            categorical.encode != "Hashing"
+            or (categorical.min_frequency == 1 and categorical.unseen == "Other")
+        ),
+        Cel(
+            "self.encode != 'Hashing' || (self.minFrequency == 1 && self.unseen == 'Other')",
+            "features[].categorical",
+        ),
+    ),
+    part_rule(
+        "`order` gives the numbers of `encode: Integer`; write that, or drop `order`",
+        lambda categorical: categorical.order is None or categorical.encode == "Integer",
+        Cel("!has(self.order) || self.encode == 'Integer'", "features[].categorical", "order"),
+    ),
+    part_rule(
+        "lists its categories in `order`, however rare they are; drop `minFrequency`",
+        lambda categorical: categorical.order is None or categorical.min_frequency == 1,
+        Cel("!has(self.order) || self.minFrequency == 1", "features[].categorical", "minFrequency"),
+    ),
+    part_rule(
+        "`order` lists a category twice; keep each once",
+        lambda categorical: len(set(categorical.order or ())) == len(categorical.order or ()),
+        why_no_cel=UNTRIED,
+    ),
+)
 
 
 class Categorical(FeatureSettings):
     """How a category becomes a feature."""
 
-    encode: Annotated[Literal["Integer", "OneHot"], BeforeValidator(_encodes_today)] = Field(
+    encode: Annotated[Literal["Integer", "OneHot", "Hashing"], BeforeValidator(_encodes_today)] = Field(
         "OneHot",
         description=(
-            "OneHot: one column for each category. Integer: one whole number, in order of frequency."
+            "OneHot: one column for each category. Integer: one whole number, in order of frequency or of "
+            "`order`. Hashing: a fixed number of columns, which categories share by their hash."
         ),
         examples=["OneHot"],
+    )
+    order: tuple[CellText, ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=1000,
+        description=(
+            "All categories from the lowest to the highest, which Integer numbers from 0. A missing value is "
+            "-1, any other -2. Without it the most frequent category is 0."
+        ),
+        examples=[["low", "mid", "high"]],
+    )
+    buckets: Whole | None = Field(
+        None,
+        ge=2,
+        le=4096,
+        description=(
+            "Columns of Hashing, 32 if left out; one more stands for a missing value. With fewer more "
+            "categories share one."
+        ),
+        examples=[64],
     )
     min_frequency: Whole = Field(
         1,
@@ -155,6 +212,10 @@ class Categorical(FeatureSettings):
         "request is refused with 422.",
         examples=["Other"],
     )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Categorical:
+        return require(self, CATEGORICAL_RULES)
 
     @property
     def reading(self) -> Reading:

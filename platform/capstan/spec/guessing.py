@@ -581,10 +581,13 @@ def _features(
         if column.name in wishes.kept:
             reason = f"you said to keep it{f', though {why}' if why else ''}"
         missing |= dict.fromkeys(column.odd if _odd_as_missing(column) else ())
-        settings = {}
+        settings: dict[str, Any] = {}
         if least and form == "categorical" and not too_even:
             settings = {"minFrequency": least}
             reason += f"; the {MOST_COLUMNS} most frequent are told apart, all others are one (minFrequency)"
+        elif form == "categorical" and too_even:
+            settings = {"encode": "Hashing"}
+            reason += "; its categories share 32 columns by their hash"
         features.append({"name": column.name, form: settings})
         guesses.append(Guess("features", f"{column.name} {form}", reason))
         if form == "numeric" and column.low is not None and column.low >= 0 and column.kind == "Number":
@@ -647,7 +650,7 @@ def _too_even(column: ColumnProfile, least: int) -> str:
         return ""
     return (
         f"{column.distinct:,} different texts, none in more than {least - 1:,} rows: each would be a column. "
-        "Derive what they have in common in data.query"
+        "Derive what they have in common in data.query, or keep it with `encode: Hashing`"
     )
 
 

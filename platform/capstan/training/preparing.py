@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capstan.errors import InvalidDataError
+from capstan.features.kinds import CategoricalSettings
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
@@ -65,6 +66,7 @@ def prepare(
         noted += reweighed.notes
     noted += _constant(table, features)
     transform.fit(table)
+    noted += _unlisted(table, transform)
     _require_room(transform, table)
     matrix = transform.transform(table)
     if not np.isfinite(matrix).all():
@@ -101,6 +103,22 @@ def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
         return []
     shown = ", ".join(still[:5]) + (f" and {len(still) - 5} more" if len(still) > 5 else "")
     return [f"features that are the same in all {table.num_rows:,} training rows tell nothing: {shown}"]
+
+
+def _unlisted(table: pa.Table, transform: FeatureTransform) -> list[str]:
+    """Categories that the file's `order` lacks."""
+    noted = []
+    for setting in transform.settings:
+        if not isinstance(setting, CategoricalSettings):
+            continue
+        found = setting.unlisted(table[setting.column])
+        if found:
+            shown = ", ".join(f"{text} ({count:,} rows)" for text, count in list(found.items())[:5])
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            noted.append(
+                f"feature {setting.name}: `order` lacks {shown}{more}; such rows count as one category, `other`"
+            )
+    return noted
 
 
 def _require_room(transform: FeatureTransform, table: pa.Table) -> None:

@@ -126,6 +126,19 @@ def test_a_feature_of_your_own_is_refused_by_its_name() -> None:
         exported(pipeline, task_with("Number"))
 
 
+def test_categories_in_an_order_are_exported_and_hashed_ones_refused_by_name() -> None:
+    for column in ("kind", "rate"):
+        order = ["b", "a"] if column == "kind" else ["1", "2", "2.5"]
+        ordered = {"name": column, "categorical": {"encode": "Integer", "order": order}}
+        pipeline = fitted("decisionTree", "Number", features=[{"name": "x", "numeric": {}}, ordered])
+        assert compared(pipeline, later_rows(), task_with("Number")).other_labels == 0
+    hashed = {"name": "kind", "categorical": {"encode": "Hashing"}}
+    with pytest.raises(
+        InvalidDataError, match=r"feature 'kind': `encode: Hashing` .* write `encode: OneHot`"
+    ):
+        exported(fitted("mostFrequent", "Number", features=[hashed]), task_with("Number"))
+
+
 def test_a_graph_that_says_something_else_is_found_out_by_its_row() -> None:
     pipeline, task, rows = fitted("linearRegression", "Number"), task_with("Number"), later_rows()[:50]
     predict = compile_predict(pipeline)

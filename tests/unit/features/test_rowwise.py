@@ -48,6 +48,8 @@ CATEGORICAL = {
     "integer": {"encode": "Integer", "minFrequency": 5},
     "hot": {"encode": "OneHot", "minFrequency": 30},
     "code": {"encode": "Integer"},
+    "hashed": {"encode": "Hashing", "buckets": 5},
+    "ordered": {"encode": "Integer", "order": ["k9", "k1", "k0"], "unseen": "Refuse"},
 }
 FEATURES = [
     *(
@@ -72,6 +74,7 @@ def training_rows() -> list[dict[str, object]]:
         row["c'integer"] = None if rng.random() < 0.1 else f"k{int(rng.exponential(12))}"
         row["c'hot"] = ["a", "b", "é 'quoted'"][int(rng.integers(3))] if rng.random() < 0.99 else "rare"
         row["c'code"] = int(rng.integers(200))
+        row["c'hashed"] = row["c'ordered"] = row["c'integer"]
         rows.append(row)
     return rows
 

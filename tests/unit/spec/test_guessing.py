@@ -206,4 +206,4 @@ def test_very_many_categories_that_are_all_rare_are_no_feature_unless_kept() -> 
     even = of_many("street", {f"S{number}": 3 for number in range(101)}, 300)
     assert features_of(even) == ["a"]
     (kept, _) = spec_of(even, numbers("a"), LABEL, kept=frozenset({"street"}))["features"]
-    assert kept == {"name": "street", "categorical": {}}
+    assert kept == {"name": "street", "categorical": {"encode": "Hashing"}}

@@ -60,6 +60,8 @@ EXAMPLES: list[dict[str, Any]] = [
     {"name": "x", "numeric": {"bucketQuantiles": 4, "impute": "Mode"}},
     {"name": "c", "categorical": {}},
     {"name": "c", "categorical": {"encode": "Integer", "minFrequency": 5, "unseen": "Refuse"}},
+    {"name": "c", "categorical": {"encode": "Hashing"}},
+    {"name": "c", "categorical": {"encode": "Hashing", "buckets": 2}},
     OWN_NUMBER,
     OWN_CATEGORY,
 ]

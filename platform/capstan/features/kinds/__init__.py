@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from capstan.features.kinds.categorical import CategoricalSettings, FittedCategorical
 from capstan.features.kinds.custom import CustomSettings, FittedCustom
+from capstan.features.kinds.hashing import FittedHashing, HashingSettings
 from capstan.features.kinds.kind import FittedFeature, Kind, RowPlace
 from capstan.features.kinds.numeric import FittedNumeric, NumericSettings
 
@@ -20,7 +21,9 @@ __all__ = [
     "FittedCategorical",
     "FittedCustom",
     "FittedFeature",
+    "FittedHashing",
     "FittedNumeric",
+    "HashingSettings",
     "Kind",
     "NumericSettings",
     "RowPlace",

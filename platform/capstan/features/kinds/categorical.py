@@ -1,4 +1,7 @@
-"""A category: a column for each that training saw, or its number in order of frequency; all others are one, `other`."""
+"""A category: a column for each that training saw, or its number in order of frequency; all others are one, `other`.
+
+Where the file gives the order, the numbers are its places in it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from capstan.errors import InvalidDataError
 from capstan.features.columns import Codes, Floats, codes, counts, type_of
-from capstan.features.kinds.kind import RowPlace
+from capstan.features.kinds.hashing import BUCKETS, HashingSettings
+from capstan.features.kinds.kind import Kind, RowPlace
 from capstan.features.values import ColumnType, category
 
 if TYPE_CHECKING:
@@ -17,6 +22,9 @@ if TYPE_CHECKING:
 OTHER = "other"
 MOST_CODES = 255
 """Boosted trees take at most so many categories; with more, the codes are numbers in order of frequency."""
+
+MISSING_OF_ORDER, OTHER_OF_ORDER = -1, -2
+"""Below all that an order lists, so that the numbers of listed categories rise as they do."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +35,17 @@ class CategoricalSettings:
     column: str
     encode: Literal["Integer", "OneHot"] = "OneHot"
     min_frequency: int = 1
+    order: tuple[str, ...] | None = None
+    """None: by falling frequency."""
 
     @classmethod
-    def of(cls, feature: Feature) -> CategoricalSettings:
+    def of(cls, feature: Feature) -> Kind:
         """What the file says."""
         written = feature.categorical
         assert written is not None
-        return cls(feature.name, feature.column, written.encode, written.min_frequency)
+        if written.encode == "Hashing":
+            return HashingSettings(feature.name, feature.column, written.buckets or BUCKETS)
+        return cls(feature.name, feature.column, written.encode, written.min_frequency, written.order)
 
     def kept_rows(self, table_column: Any) -> None:  # noqa: ARG002 — a missing category is one
         """All rows stay in training."""
@@ -42,10 +54,43 @@ class CategoricalSettings:
     def fit(self, table_column: Any) -> FittedCategorical:
         kind = type_of(table_column)
         found = counts(table_column, kind)
+        if self.order is not None:
+            return self._ordered(self.order, kind, found)
         ranked = sorted(found.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))
         kept = tuple(text for text, count in ranked if count >= self.min_frequency)
         rare = {text: count for text, count in ranked if count < self.min_frequency}
         return FittedCategorical(self, kind, kept, len(rare), sum(rare.values()))
+
+    def unlisted(self, table_column: Any) -> dict[str, int]:
+        """Categories of the column that `order` lacks, with their rows; empty without an order."""
+        kind = type_of(table_column)
+        listed = {category(text, kind) for text in self.order or ()}
+        if self.order is None:
+            return {}
+        return {
+            text: count
+            for text, count in counts(table_column, kind).items()
+            if text is not None and text not in listed
+        }
+
+    def _ordered(
+        self, order: tuple[str, ...], kind: ColumnType, found: dict[str | None, int]
+    ) -> FittedCategorical:
+        listed = tuple(category(text, kind) for text in order)
+        if len(set(listed)) < len(listed):
+            twice = next(text for text, read in zip(order, listed, strict=True) if listed.count(read) > 1)
+            raise InvalidDataError(
+                f"features.{self.name}.categorical.order: {twice!r} is there twice as a value of the column "
+                f"{self.column!r}, whose type is {kind.value}; keep each value once"
+            )
+        others = {text: count for text, count in found.items() if text is not None and text not in listed}
+        if others and not any(text in found for text in listed if text is not None):
+            shown = ", ".join(repr(text) for text in list(others)[:5])
+            raise InvalidDataError(
+                f"features.{self.name}.categorical.order: lists {', '.join(map(repr, order[:5]))}, and no row of the "
+                f"column {self.column!r} holds one of them (it holds {shown}); write them as the column does"
+            )
+        return FittedCategorical(self, kind, listed, len(others), sum(others.values()))
 
 
 @dataclass(frozen=True)
@@ -54,7 +99,10 @@ class FittedCategorical:
     type: ColumnType
     """What the column held in training; every later value is read as one of it."""
     categories: tuple[str | None, ...]
-    """By falling frequency; None stands for a missing value. All others are `other`, the code after the last."""
+    """By falling frequency; None stands for a missing value. All others are `other`, the code after the last.
+
+    Of an order: what it lists.
+    """
     rare_categories: int
     rare_rows: int
 
@@ -67,7 +115,8 @@ class FittedCategorical:
 
     @property
     def is_code(self) -> bool:
-        return self.settings.encode == "Integer" and len(self.categories) < MOST_CODES
+        is_plain = self.settings.encode == "Integer" and self.settings.order is None
+        return is_plain and len(self.categories) < MOST_CODES
 
     @property
     def is_one_hot(self) -> bool:
@@ -76,10 +125,16 @@ class FittedCategorical:
     @property
     def known(self) -> dict[str | None, int]:
         """Category -> code."""
-        return {text: index for index, text in enumerate(self.categories)}
+        found = {text: index for index, text in enumerate(self.categories)}
+        return found if self.settings.order is None else {**found, None: MISSING_OF_ORDER}
+
+    @property
+    def other(self) -> int:
+        """Code of all other categories."""
+        return len(self.categories) if self.settings.order is None else OTHER_OF_ORDER
 
     def codes(self, table_column: Any) -> Codes:
-        table, other = self.known, len(self.categories)
+        table, other = self.known, self.other
         return codes(table_column, lambda text: table.get(text, other), self.type)
 
     def transform(self, table_column: Any) -> Floats:
@@ -92,10 +147,10 @@ class FittedCategorical:
 
     def unseen(self, table_column: Any) -> int:
         """Rows whose category was rare or absent in training."""
-        return int(np.count_nonzero(self.codes(table_column) == len(self.categories)))
+        return int(np.count_nonzero(self.codes(table_column) == self.other))
 
     def row_source(self, place: RowPlace) -> list[str]:
-        other, code = len(self.categories), f"code{place.feature}"
+        other, code = self.other, f"code{place.feature}"
         if self.is_one_hot:
             place.names[code] = _Codes(dict(self.known), other, self.type)
             return [f" h{place.feature} = {code}[v]"]

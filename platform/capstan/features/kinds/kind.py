@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +95,8 @@ class Kind(Protocol):
     def column(self) -> str: ...
 
     @classmethod
-    def of(cls, feature: Feature) -> Self:
-        """What the file says."""
+    def of(cls, feature: Feature) -> Kind:
+        """What the file says; a kind may have a form of its own for some settings."""
         ...
 
     def kept_rows(self, table_column: Any) -> Booleans | None:
