@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from capstan.data.extraction import UNQUOTED
 from capstan.features.columns import numbers, type_of
-from capstan.features.kinds import unfitted
+from capstan.features.kinds import categories_of
 from capstan.features.values import ColumnType, category, number
 from capstan.spec.features import Reading
 from capstan.spec.system import MLSystem
@@ -69,7 +69,7 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
             if check.allowed is not None
         ]
         lists += [
-            set(unfitted(feature).fit(table[column]).known or ())
+            categories_of(feature, table[column])
             for feature in features
             if feature.reading == "categorical" and feature.settings.refuses_unknown
         ]

@@ -18,7 +18,13 @@ from capstan.errors import InvalidDataError
 from capstan.exporting.graph import Graph
 from capstan.features import FeatureTransform
 from capstan.features.columns import Floats
-from capstan.features.kinds import FittedCategorical, FittedFeature, FittedHashing, FittedNumeric
+from capstan.features.kinds import (
+    FittedCategorical,
+    FittedFeature,
+    FittedHashing,
+    FittedNumeric,
+    FittedTarget,
+)
 from capstan.features.values import MISSING_TEXTS, ColumnType, category, number
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -122,12 +128,12 @@ def inputs_of(transform: FeatureTransform) -> list[Input]:
                 f"feature {settings.name!r}: `encode: Hashing` has no operator in ONNX, so it can't be exported to "
                 "ONNX; write `encode: OneHot` or `encode: Integer` and train again"
             )
-        if not isinstance(feature, FittedNumeric | FittedCategorical):
+        if not isinstance(feature, FittedNumeric | FittedCategorical | FittedTarget):
             raise InvalidDataError(
                 f"feature {settings.name!r}: is of your own code, which can't be exported to ONNX; numeric and "
                 "categorical features can. Compute it in data.query, or train without it"
             )
-        is_text = isinstance(feature, FittedCategorical) and feature.type in (
+        is_text = not isinstance(feature, FittedNumeric) and feature.type in (
             ColumnType.TEXT,
             ColumnType.TIME,
         )
@@ -144,6 +150,11 @@ def write_transform(graph: Graph, transform: FeatureTransform, inputs: Sequence[
 def _block(graph: Graph, feature: FittedFeature, tensor: str) -> Block:
     if isinstance(feature, FittedNumeric):
         return _numeric(graph, feature, tensor)
+    if isinstance(feature, FittedTarget):
+        place = graph.whole(_code(graph, feature.categories, tensor))
+        return Block(
+            graph.op("Gather", graph.constant(np.array(feature.encodings)), place), len(feature.names)
+        )
     assert isinstance(feature, FittedCategorical)
     code = graph.upright(_code(graph, feature, tensor))
     if not feature.is_one_hot:

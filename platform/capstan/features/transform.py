@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from capstan.errors import InvalidDataError
 from capstan.features.columns import Floats, as_they_are, column_of, columns_of
-from capstan.features.kinds import FittedFeature, Kind, unfitted
+from capstan.features.kinds import FittedFeature, FittedTarget, Kind, Target, fitted, unfitted
 from capstan.features.kinds.numeric import FittedNumeric
 
 if TYPE_CHECKING:
@@ -28,9 +28,11 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, settings: Sequence[Kind]) -> None:
         self.settings = settings
 
-    def fit(self, table: Any, y: object = None) -> Self:  # noqa: ARG002 — scikit-learn's signature
+    def fit(self, table: Any, y: object = None) -> Self:
+        """`y`: a Target, which target encodings learn from; whatever else scikit-learn hands over is not read."""
+        target = y if isinstance(y, Target) else None
         self.features_: tuple[FittedFeature, ...] = tuple(
-            setting.fit(column_of(table, setting.column)) for setting in self.settings
+            fitted(setting, column_of(table, setting.column), target) for setting in self.settings
         )
         self.n_features_out_ = len(self.get_feature_names_out())
         return self
@@ -47,6 +49,17 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 blocks += [
                     feature.transform(column) for feature, column in zip(features, columns, strict=True)
                 ]
+        return np.concatenate(blocks, axis=1)
+
+    def transform_training(self, table: Any, target: Target) -> Floats:
+        """The rows that were fitted on, as a model learns from them: no feature of a row is made of its own label."""
+        blocks = []
+        for feature in self.features_:
+            column = column_of(table, feature.settings.column)
+            if isinstance(feature, FittedTarget):
+                blocks.append(feature.transform_out_of_fold(column, target))
+            else:
+                blocks.append(feature.transform(column))
         return np.concatenate(blocks, axis=1)
 
     @classmethod

@@ -126,10 +126,10 @@ class Numeric(FeatureSettings):
 
 
 def _encodes_today(value: Any) -> Any:
-    if value in ("Embedding", "Target"):
+    if value == "Embedding":
         raise PydanticCustomError(
             "not_in_this_version",
-            "is not in this version; encodings that run today: Integer, OneHot, Hashing",
+            "is not in this version; encodings that run today: Integer, OneHot, Hashing, Target",
         )
     return value
 
@@ -172,13 +172,16 @@ CATEGORICAL_RULES = (
 class Categorical(FeatureSettings):
     """How a category becomes a feature."""
 
-    encode: Annotated[Literal["Integer", "OneHot", "Hashing"], BeforeValidator(_encodes_today)] = Field(
-        "OneHot",
-        description=(
-            "OneHot: one column for each category. Integer: one whole number, in order of frequency or of "
-            "`order`. Hashing: a fixed number of columns, which categories share by their hash."
-        ),
-        examples=["OneHot"],
+    encode: Annotated[Literal["Integer", "OneHot", "Hashing", "Target"], BeforeValidator(_encodes_today)] = (
+        Field(
+            "OneHot",
+            description=(
+                "OneHot: one column for each category. Integer: one whole number, in order of frequency or of "
+                "`order`. Hashing: a fixed number of columns, which categories share by their hash. "
+                "Target: the mean label of a category's rows, learnt from other rows than the one it stands in."
+            ),
+            examples=["OneHot"],
+        )
     )
     order: tuple[CellText, ...] | None = Field(
         None,

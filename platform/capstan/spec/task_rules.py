@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from capstan.spec.families import CLASSES, NUMBERS, Candidate
 from capstan.spec.finding import UNKNOWN
+from capstan.spec.location import Location
 from capstan.spec.rule import Breach, Cel, rule
 from capstan.spec.tasks import TASK_FACTS, LabelKind, TaskFacts
 from capstan.spec.value import WORDS, written
@@ -223,7 +224,52 @@ def words_are_of_labels_that_are_true_or_false(spec: MLSystemSpec) -> Iterator[B
         yield Breach(place, message=_OWN_TARGETS)
 
 
+_MEAN_LABELS: tuple[LabelKind, ...] = ("Boolean", "Category", "Number")
+"""Labels whose mean over all rows of a category says something; relevances compare rows of one group alone."""
+_NO_TARGET = "self.features.all(f, !has(f.categorical) || f.categorical.encode != 'Target')"
+
+
+@rule(
+    "`encode: Target` takes the mean label of a category's rows, which says nothing here; take another `encode`",
+    *(
+        Cel(
+            f"self.objective.task != '{task}' || {_NO_TARGET}",
+            field="features",
+            message=f"`encode: Target` takes the mean label of a category's rows, and labels of {task} compare rows "
+            "of one group alone; take another `encode`",
+        )
+        for task, facts in TASK_FACTS.items()
+        if facts.label not in _MEAN_LABELS
+    ),
+    Cel(
+        f"!has(self.training.reweigh) || {_NO_TARGET}",
+        field="features",
+        message="`encode: Target` counts rows without the weights of training.reweigh, so it brings back what they "
+        "take out; take another `encode`, or drop reweigh",
+    ),
+)
+def labels_have_a_mean_where_features_take_it(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, feature in enumerate(spec.features):
+        if feature.categorical is None or feature.categorical.encode != "Target":
+            continue
+        place: Location = ("spec", "features", index, "categorical", "encode")
+        facts = TASK_FACTS.get(spec.objective.task) if spec.objective.target != UNKNOWN else None
+        if facts is not None and facts.label not in _MEAN_LABELS:
+            yield Breach(
+                place,
+                message=f"'Target' takes the mean label of a category's rows, and labels of {facts.name} compare rows "
+                f"of one group alone (feature {feature.name!r}); take another `encode`",
+            )
+        if spec.training.reweigh is not None:
+            yield Breach(
+                place,
+                message="'Target' counts rows without the weights of training.reweigh, so it brings back what they "
+                f"take out (feature {feature.name!r}); take another `encode`, or drop reweigh",
+            )
+
+
 RULES = (
+    labels_have_a_mean_where_features_take_it,
     words_are_of_labels_that_are_true_or_false,
     worths_are_of_the_tasks_answers,
     losses_are_stated_for_numbers,

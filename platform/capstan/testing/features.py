@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from capstan.features.columns import Floats
-from capstan.features.kinds import KINDS, FittedFeature, Kind
+from capstan.features.kinds import KINDS, FittedFeature, Kind, Target
+from capstan.features.kinds import fitted as fitted_of
 from capstan.features.rowwise import compile_row
 from capstan.features.transform import FeatureTransform
 from capstan.spec.features import Feature
@@ -56,6 +57,11 @@ def toy_columns(feature: Feature) -> dict[str, pa.ChunkedArray]:
     return {name: pa.chunked_array([column]) for name, column in columns.items()}
 
 
+def _target() -> Target:
+    """Labels of the toy rows, for features that learn from them."""
+    return Target(np.random.default_rng(5).normal(size=(ROWS, 1)), ("",), in_time_order=True)
+
+
 def _check_column(suite: Suite, feature: Feature, unfitted: Kind, name: str, column: pa.ChunkedArray) -> None:
     fitted: FittedFeature | None = None
     table = pa.table({feature.column: column})
@@ -69,7 +75,7 @@ def _check_column(suite: Suite, feature: Feature, unfitted: Kind, name: str, col
                 "other rows than those without a value"
             )
     with suite.rule(f"{name}: fit and transform give finite numbers, a column for each name"):
-        fitted = unfitted.fit(column)
+        fitted = fitted_of(unfitted, column, _target())
         matrix = fitted.transform(column)
         assert matrix.shape == (ROWS, len(fitted.names)), (
             f"shape {matrix.shape} for {ROWS} rows and the names {fitted.names}"
@@ -80,7 +86,7 @@ def _check_column(suite: Suite, feature: Feature, unfitted: Kind, name: str, col
     if fitted is None:
         return
     with suite.rule(f"{name}: the same column gives the same bytes"):
-        assert pickle.dumps(fitted) == pickle.dumps(unfitted.fit(column)), "two fits differ"
+        assert pickle.dumps(fitted) == pickle.dumps(fitted_of(unfitted, column, _target())), "two fits differ"
     with suite.rule(
         f"{name}: it is saved without the file's grammar, which the model service need not import"
     ):
@@ -98,7 +104,7 @@ def _check_column(suite: Suite, feature: Feature, unfitted: Kind, name: str, col
         alone = np.concatenate([fitted.transform(column.slice(row, 1)) for row in range(40)])
         assert np.array_equal(alone, matrix[:40]), "transform looks at other rows"
     with suite.rule(f"{name}: row_source gives, bit by bit, what transform gives"):
-        _check_rows(FeatureTransform((unfitted,)).fit(table), feature, column)
+        _check_rows(FeatureTransform((unfitted,)).fit(table, _target()), feature, column)
     _check_facts(suite, feature, fitted, name, matrix)
 
 

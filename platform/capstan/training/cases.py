@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,8 @@ class Cases:
     truth: Truth
     groups: Groups | None = None
     """None: the system's rows belong to no group."""
+    in_time_order: bool = True
+    """Whether each row is no earlier than the one before it; not where the file names no column of times."""
 
     @classmethod
     def of(cls, table: pa.Table, system: MLSystem) -> Cases:
@@ -53,14 +55,17 @@ class Cases:
     @classmethod
     def _labelled(cls, task: Task, table: pa.Table, target: str, system: MLSystem) -> Cases:
         truth = task.label.truth(table[target].to_numpy(zero_copy_only=False))
-        return cls(task, table, truth, groups_of(table, system.spec.data.keys.group))
+        keys = system.spec.data.keys
+        return cls(task, table, truth, groups_of(table, keys.group), keys.time is not None)
 
     def chosen(self, rows: npt.NDArray[np.bool_]) -> Cases:
         """Those rows alone."""
         import pyarrow as arrow
 
         groups = None if self.groups is None else numbered(self.groups[rows])
-        return Cases(self.task, self.table.filter(arrow.array(rows)), self.truth[rows], groups)
+        return replace(
+            self, table=self.table.filter(arrow.array(rows)), truth=self.truth[rows], groups=groups
+        )
 
 
 def groups_of(table: pa.Table, column: str | None) -> Groups | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capstan.errors import InvalidDataError
-from capstan.features.kinds import CategoricalSettings
+from capstan.features.kinds import CategoricalSettings, Target
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
@@ -65,10 +65,11 @@ def prepare(
         weights = reweighed.weights
         noted += reweighed.notes
     noted += _constant(table, features)
-    transform.fit(table)
+    target = _target(train)
+    transform.fit(table, target)
     noted += _unlisted(table, transform)
     _require_room(transform, table)
-    matrix = transform.transform(table)
+    matrix = transform.transform_training(table, target)
     if not np.isfinite(matrix).all():
         raise InvalidDataError("features: the transform gave a value that is not finite")
     lesson = Lesson(
@@ -103,6 +104,17 @@ def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
         return []
     shown = ", ".join(still[:5]) + (f" and {len(still) - 5} more" if len(still) > 5 else "")
     return [f"features that are the same in all {table.num_rows:,} training rows tell nothing: {shown}"]
+
+
+def _target(train: Cases) -> Target:
+    """The labels as numbers."""
+    if train.task.facts.label != "Category":
+        values = np.asarray(train.truth, dtype=np.float64).reshape(-1, 1)
+        return Target(values, ("",), train.in_time_order)
+    classes, places = np.unique(train.truth, return_inverse=True)
+    values = np.zeros((len(places), len(classes)))
+    values[np.arange(len(places)), places.reshape(-1)] = 1.0
+    return Target(values, tuple(map(str, classes)), train.in_time_order)
 
 
 def _unlisted(table: pa.Table, transform: FeatureTransform) -> list[str]:

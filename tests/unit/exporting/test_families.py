@@ -126,12 +126,18 @@ def test_a_feature_of_your_own_is_refused_by_its_name() -> None:
         exported(pipeline, task_with("Number"))
 
 
-def test_categories_in_an_order_are_exported_and_hashed_ones_refused_by_name() -> None:
+def test_categories_in_an_order_or_by_their_labels_are_exported_and_hashed_ones_refused_by_name() -> None:
     for column in ("kind", "rate"):
         order = ["b", "a"] if column == "kind" else ["1", "2", "2.5"]
         ordered = {"name": column, "categorical": {"encode": "Integer", "order": order}}
         pipeline = fitted("decisionTree", "Number", features=[{"name": "x", "numeric": {}}, ordered])
         assert compared(pipeline, later_rows(), task_with("Number")).other_labels == 0
+    for label in ("Number", "Boolean", "Category"):
+        mean = {"name": "kind", "categorical": {"encode": "Target", "minFrequency": 20}}
+        pipeline = fitted(
+            "decisionTree", label, features=[mean, {**mean, "name": "day"}, {**mean, "name": "rate"}]
+        )
+        assert compared(pipeline, later_rows(), task_with(label)).other_labels == 0
     hashed = {"name": "kind", "categorical": {"encode": "Hashing"}}
     with pytest.raises(
         InvalidDataError, match=r"feature 'kind': `encode: Hashing` .* write `encode: OneHot`"

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from sklearn.feature_extraction import FeatureHasher
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import TargetEncoder
 
-from capstan.errors import InvalidDataError
-from capstan.features.kinds import unfitted
+from capstan.errors import InvalidDataError, InvalidSpecError
+from capstan.features.kinds import Target, unfitted
 from capstan.features.rowwise import compile_row
 from capstan.features.transform import FeatureTransform
 from capstan.spec.features import Feature
+from capstan.spec.loading import parse
 from capstan.spec.tasks import LabelKind
 from capstan.tasks import task_with
+from capstan.tasks.areas import roc_auc
 from capstan.training.cases import Cases
 from capstan.training.preparing import prepare
 
+FLIGHTS = Path(__file__).parents[1] / "spec" / "flight_delays.yaml"
 SIZES = ["low", "high", None, "mid", "low", "huge"]
 ORDERED = {"encode": "Integer", "order": ["low", "mid", "high"]}
 
@@ -105,3 +111,121 @@ def test_an_order_that_the_column_does_not_hold_is_refused_with_what_it_holds() 
 def test_what_an_order_lacks_is_told() -> None:
     noted = prepare([feature(**ORDERED)], cases(SIZES), seed=0).notes
     assert noted == ("feature c: `order` lacks huge (1 rows); such rows count as one category, `other`",)
+
+
+def labels(column: list[Any], *, in_time_order: bool = True) -> Target:
+    values = (np.arange(len(column), dtype=np.float64) * 7 % 5).reshape(-1, 1)
+    return Target(values, ("",), in_time_order)
+
+
+def by_label(
+    column: list[Any], *, in_time_order: bool = True, **settings: Any
+) -> tuple[FeatureTransform, Any]:
+    """The fitted transform, and the matrix that a model learns from."""
+    target = labels(column, in_time_order=in_time_order)
+    kind = unfitted(feature(encode="Target", **settings))
+    transform = FeatureTransform((kind,)).fit({"c": column}, target)
+    return transform, transform.transform_training({"c": column}, target)
+
+
+LETTERS = [None if number % 11 == 0 else "abcd"[number % 4] for number in range(300)]
+
+
+def test_mean_labels_are_those_of_scikit_learn() -> None:
+    transform, learnt = by_label(LETTERS, in_time_order=False)
+    known = np.array(["missing" if one is None else one for one in LETTERS], dtype=object).reshape(-1, 1)
+    values = labels(LETTERS).values[:, 0]
+    folds = KFold(5, shuffle=True, random_state=0)
+    encoder = TargetEncoder(target_type="continuous", cv=folds)
+    assert np.allclose(learnt, encoder.fit_transform(known, values), rtol=1e-12, atol=0)
+    assert np.allclose(transform.transform({"c": LETTERS}), encoder.transform(known), rtol=1e-12, atol=0)
+    assert transform.transform({"c": ["never"]})[0, 0] == pytest.approx(values.mean())
+
+
+def test_of_rows_in_order_of_time_no_row_is_told_by_itself_or_by_later_ones() -> None:
+    kind = unfitted(feature(encode="Target"))
+    target = labels(LETTERS)
+    _, before = by_label(LETTERS)
+    for row in (0, 29, 30, 150, 299):
+        values = target.values.copy()
+        values[row] += 1000
+        changed = Target(values, ("",), in_time_order=True)
+        transform = FeatureTransform((kind,)).fit({"c": LETTERS}, changed)
+        after = transform.transform_training({"c": LETTERS}, changed)
+        next_stretch = row - row % 30 + 30
+        first = 30 if row < 30 else 0
+        assert np.array_equal(after[first:next_stretch], before[first:next_stretch])
+        assert len(np.unique(after[:30])) == 1, "the first stretch tells no category from another"
+        if next_stretch < 300:
+            assert not np.array_equal(after[next_stretch:], before[next_stretch:])
+
+
+def test_a_category_that_says_nothing_tells_a_model_nothing_of_its_rows_own_labels() -> None:
+    """2,000 categories of two rows: means that hold a row's own label would look like knowledge."""
+    rng = np.random.default_rng(4)
+    column = [f"k{number}" for number in rng.permutation(np.arange(4000) // 2)]
+    truth = (rng.random(4000) < 0.5).astype(np.float64)
+    kind = unfitted(feature(encode="Target"))
+    for in_time_order in (True, False):
+        target = Target(truth.reshape(-1, 1), ("",), in_time_order)
+        transform = FeatureTransform((kind,)).fit({"c": column}, target)
+        assert roc_auc(truth > 0, transform.transform({"c": column})[:, 0]) > 0.7
+        assert abs(roc_auc(truth > 0, transform.transform_training({"c": column}, target)[:, 0]) - 0.5) < 0.05
+
+
+@pytest.mark.parametrize(
+    "column", [[None] * 20, ["a"] * 20, ["a"], []], ids=["missing", "constant", "one", "empty"]
+)
+@pytest.mark.parametrize("in_time_order", [True, False], ids=["time", "random"])
+def test_means_of_whatever_column_are_finite(column: list[Any], in_time_order: bool) -> None:
+    transform, learnt = by_label(column, in_time_order=in_time_order)
+    assert learnt.shape == (len(column), 1)
+    later = np.array(["b", None, 3, float("inf"), "\ud800"], dtype=object)
+    matrix = transform.transform({"c": later})
+    assert np.isfinite(learnt).all()
+    assert np.isfinite(matrix).all()
+    row_of = compile_row(transform)
+    assert np.array_equal(np.array([row_of({"c": value}) for value in later]), matrix)
+
+
+def test_labels_that_are_classes_give_a_share_of_each() -> None:
+    column = ["a", "a", "a", "b", "b", "b"] * 20
+    truth = np.array(["no", "no", "no", "so", "so", "yes"] * 20)
+    table = pa.table({"c": column})
+    prepared = prepare([feature(encode="Target")], Cases(task_with("Category"), table, truth), seed=0)
+    assert prepared.transform.get_feature_names_out().tolist() == ["c:no", "c:so", "c:yes"]
+    found = prepared.transform.transform(table)
+    assert np.allclose(found[:4:3], np.array([[1, 0, 0], [0, 2 / 3, 1 / 3]]), atol=0.01)
+    assert prepared.lesson.matrix.shape == (120, 3)
+    assert not np.array_equal(prepared.lesson.matrix, found)
+    row_of = compile_row(prepared.transform)
+    assert np.array_equal([row_of({"c": one}) for one in column], found)
+
+
+def test_a_feature_of_labels_is_not_fitted_without_any() -> None:
+    with pytest.raises(InvalidDataError, match=r"features.c.categorical.encode: Target learns from labels"):
+        fitted(LETTERS, encode="Target")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("task: BinaryClassification", "task: Ranking", "labels of Ranking compare rows of one group alone"),
+        (
+            "    window: {type: Expanding}",
+            "    reweigh: {by: [carrier]}",
+            "weights of training.reweigh, so it brings back",
+        ),
+    ],
+    ids=["ranking", "weights"],
+)
+def test_mean_labels_are_refused_where_they_say_nothing(old: str, new: str, problem: str) -> None:
+    text = FLIGHTS.read_text().replace("encode: OneHot", "encode: Target", 1)
+    parse(text, base_dir=FLIGHTS.parent)
+    assert old in text
+    with pytest.raises(InvalidSpecError) as refused:
+        parse(text.replace(old, new, 1), base_dir=FLIGHTS.parent)
+    (told,) = [one for one in refused.value.mistakes if "encode" in str(one)]
+    assert "features[3].categorical.encode" in str(told)
+    assert problem in str(told)
+    assert "take another `encode`" in str(told)

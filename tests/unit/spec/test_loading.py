@@ -93,7 +93,7 @@ MISTAKES = {
     "missing": ("column: late, availableAt", "availableAt", "data.label.column", "is required; add `column: "),
     "choice": ("scale: Log", "scale: log", "features[0].numeric.scale", "did you mean Log? (in 'distance')"),
     "task": ("task: BinaryClassification", "task: Clustering", "objective.task", "tasks that run today: BinaryClassification"),
-    "encoding": ("encode: OneHot", "encode: Embedding", "features[3].categorical.encode", "run today: Integer, OneHot, Hashing"),
+    "encoding": ("encode: OneHot", "encode: Embedding", "features[3].categorical.encode", "run today: Integer, OneHot, Hashing, Target"),
     "later": ("    window: {type: Expanding}", "    imbalance: {}", "training.imbalance", "not in this version"),
     "provider": ("provider: Envoy", "provider: GatewayApi", "serving.traffic.provider", "run today: Envoy, Istio"),
     "runner": ("    window: {type: Expanding}", "    runner: KFP", "training.runner", "is not one of Automatic, Job, KubeflowPipelines"),

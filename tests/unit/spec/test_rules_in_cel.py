@@ -89,6 +89,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("features.0.numeric", {"bucketQuantiles": 4, "scale": "Log"}),
     ("features.0.numeric", {"bucketEdges": [1, 2]}),
     ("features.3.categorical", {"buckets": 8}),
+    ("features.3.categorical", {"encode": "Target"}),
     ("features.3.categorical", {"encode": "Hashing", "buckets": 8}),
     ("features.3.categorical", {"encode": "Hashing", "minFrequency": 2}),
     ("features.3.categorical", {"encode": "Hashing", "unseen": "Refuse"}),
@@ -312,6 +313,8 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
         ("evaluation.metrics", [{"name": "cost", "better": "Lower", "custom": {"factory": "m:f"}}]),
         ("evaluation.online", [{**CLICKS, "name": "cost"}]),
     ),
+    (("objective.task", "Ranking"), ("features.3.categorical", {"encode": "Target"})),
+    (("training.reweigh", {"by": ["carrier"]}), ("features.3.categorical", {"encode": "Target"})),
     (("objective.task", "Ranking"), ("rollout.steps.2", {"interleave": {"event": "click"}})),
     (
         ("objective.task", "Ranking"),

@@ -62,6 +62,7 @@ EXAMPLES: list[dict[str, Any]] = [
     {"name": "c", "categorical": {"encode": "Integer", "minFrequency": 5, "unseen": "Refuse"}},
     {"name": "c", "categorical": {"encode": "Hashing"}},
     {"name": "c", "categorical": {"encode": "Hashing", "buckets": 2}},
+    {"name": "c", "categorical": {"encode": "Target", "minFrequency": 5, "unseen": "Refuse"}},
     OWN_NUMBER,
     OWN_CATEGORY,
 ]

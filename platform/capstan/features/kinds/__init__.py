@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capstan.features.kinds.categorical import CategoricalSettings, FittedCategorical
 from capstan.features.kinds.custom import CustomSettings, FittedCustom
 from capstan.features.kinds.hashing import FittedHashing, HashingSettings
-from capstan.features.kinds.kind import FittedFeature, Kind, RowPlace
+from capstan.features.kinds.kind import FittedFeature, Kind, RowPlace, Target
 from capstan.features.kinds.numeric import FittedNumeric, NumericSettings
+from capstan.features.kinds.target import FittedTarget, TargetSettings
 
 if TYPE_CHECKING:
     from capstan.spec.features import Feature
@@ -23,10 +24,15 @@ __all__ = [
     "FittedFeature",
     "FittedHashing",
     "FittedNumeric",
+    "FittedTarget",
     "HashingSettings",
     "Kind",
     "NumericSettings",
     "RowPlace",
+    "Target",
+    "TargetSettings",
+    "categories_of",
+    "fitted",
     "unfitted",
 ]
 
@@ -41,3 +47,18 @@ KINDS: Mapping[str, type[Kind]] = {
 def unfitted(feature: Feature) -> Kind:
     """The feature as the file says it."""
     return KINDS[feature.key].of(feature)
+
+
+def fitted(kind: Kind, table_column: Any, target: Target | None) -> FittedFeature:
+    """What the column teaches, with the labels of its rows where the kind learns from them; raises InvalidDataError."""
+    if isinstance(kind, TargetSettings) and target is not None:
+        return kind.fit_to(table_column, target)
+    return kind.fit(table_column)
+
+
+def categories_of(feature: Feature, table_column: Any) -> set[str | None]:
+    """Those of the column that the feature tells apart; none where it takes whatever value."""
+    kind = unfitted(feature)
+    if isinstance(kind, TargetSettings):
+        kind = kind.categories
+    return set(kind.fit(table_column).known or ())

@@ -12,8 +12,10 @@ import numpy as np
 
 from capstan.errors import InvalidDataError
 from capstan.features.columns import Codes, Floats, codes, counts, type_of
-from capstan.features.kinds.hashing import BUCKETS, HashingSettings
+from capstan.features.kinds.coded import CategoryTable
+from capstan.features.kinds.hashing import HashingSettings
 from capstan.features.kinds.kind import Kind, RowPlace
+from capstan.features.kinds.target import TargetSettings
 from capstan.features.values import ColumnType, category
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ class CategoricalSettings:
         written = feature.categorical
         assert written is not None
         if written.encode == "Hashing":
-            return HashingSettings(feature.name, feature.column, written.buckets or BUCKETS)
+            return HashingSettings.of(feature)
+        if written.encode == "Target":
+            return TargetSettings.of(feature)
         return cls(feature.name, feature.column, written.encode, written.min_frequency, written.order)
 
     def kept_rows(self, table_column: Any) -> None:  # noqa: ARG002 — a missing category is one
@@ -152,10 +156,10 @@ class FittedCategorical:
     def row_source(self, place: RowPlace) -> list[str]:
         other, code = self.other, f"code{place.feature}"
         if self.is_one_hot:
-            place.names[code] = _Codes(dict(self.known), other, self.type)
+            place.names[code] = CategoryTable(dict(self.known), other, self.type)
             return [f" h{place.feature} = {code}[v]"]
         table: dict[str | None, Any] = {text: float(number) for text, number in self.known.items()}
-        place.names[code] = _Codes(table, float(other), self.type)
+        place.names[code] = CategoryTable(table, float(other), self.type)
         return [f" x{place.output} = {code}[v]"]
 
     def narrower(self, table_column: Any, outputs: int) -> str:
@@ -167,15 +171,3 @@ class FittedCategorical:
             f"`encode: Integer` (one column, for trees), or `minFrequency: {least}`, which keeps the "
             f"{sum(count >= least for count in frequent):,} most frequent"
         )
-
-
-class _Codes(dict[Any, Any]):
-    """Category -> what stands for it; a value that is not written as training's category is read first."""
-
-    def __init__(self, table: dict[str | None, Any], other: Any, kind: ColumnType) -> None:
-        super().__init__(table)
-        self._table, self._other, self._kind = table, other, kind
-        self.setdefault(None, other)
-
-    def __missing__(self, value: object) -> Any:
-        return self._table.get(category(value, self._kind), self._other)

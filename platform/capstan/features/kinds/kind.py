@@ -34,6 +34,18 @@ class RowPlace:
     """What the source may name; its own names end in the feature's number."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """Labels of a table's rows, for features that learn from them."""
+
+    values: Floats
+    """(rows, outputs): numbers; 1 and 0 for true and false; of classes a column for each."""
+    names: tuple[str, ...]
+    """Of the classes; one empty text where there are none."""
+    in_time_order: bool
+    """Whether each row is no earlier than the one before it."""
+
+
 class FittedFeature(Protocol):
     """What a feature learnt from training."""
 
