@@ -144,7 +144,17 @@ def inputs_of(transform: FeatureTransform) -> list[Input]:
 def write_transform(graph: Graph, transform: FeatureTransform, inputs: Sequence[Input]) -> Matrix:
     """The model's matrix, of inputs that are made here."""
     tensors = {one.name: graph.input(one.name, "text" if one.is_text else "number") for one in inputs}
-    return Matrix(graph, [_block(graph, one, tensors[one.settings.column]) for one in transform.features_])
+    return Matrix(
+        graph,
+        [block for one in transform.features_ for block in _blocks(graph, one, tensors[one.settings.column])],
+    )
+
+
+def _blocks(graph: Graph, feature: FittedFeature, tensor: str) -> list[Block]:
+    found = [_block(graph, feature, tensor)]
+    if isinstance(feature, FittedNumeric) and feature.settings.indicator:
+        found.append(Block(graph.upright(graph.numbers(graph.is_no_number(tensor)))))
+    return found
 
 
 def _block(graph: Graph, feature: FittedFeature, tensor: str) -> Block:

@@ -62,6 +62,11 @@ NUMERIC_RULES = (
         why_no_cel=UNTRIED,
     ),
     part_rule(
+        "leaves rows without a value out of training, so `indicator` says nothing; drop it, or impute Median",
+        lambda numeric: not (numeric.indicator and numeric.impute == "DropRow"),
+        Cel("!self.indicator || self.impute != 'DropRow'", "features[].numeric", "indicator"),
+    ),
+    part_rule(
         "scales and cuts buckets; buckets need no scale, so drop `scale`",
         lambda numeric: numeric.scale == "None" or not _ways_to_cut(numeric),
         Cel(f"self.scale == 'None' || !({' || '.join(_BUCKETS)})", "features[].numeric", "scale"),
@@ -79,6 +84,11 @@ class Numeric(FeatureSettings):
     )
     default: Number | None = Field(
         None, description="The value that replaces a missing one with `impute: Default`.", examples=[0]
+    )
+    indicator: Flag = Field(
+        False,
+        description="Whether a second column says where the value was missing: 1 there, else 0.",
+        examples=[True],
     )
     scale: Literal["None", "ZScore", "MinMax", "Log"] = Field(
         "None",

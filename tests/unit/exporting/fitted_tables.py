@@ -22,10 +22,10 @@ from capstan.training.fitting import fit_candidate
 
 ROWS = 300
 FEATURES: list[dict[str, Any]] = [
-    {"name": "x", "numeric": {}},
+    {"name": "x", "numeric": {"indicator": True}},
     {"name": "large", "numeric": {"impute": "Mean", "scale": "ZScore"}},
     {"name": "small", "numeric": {"impute": "Default", "default": 3, "scale": "MinMax"}},
-    {"name": "price", "numeric": {"scale": "Log"}},
+    {"name": "price", "numeric": {"scale": "Log", "indicator": True}},
     {"name": "bucket", "column": "x", "numeric": {"bucketQuantiles": 4}},
     {"name": "edges", "column": "large", "numeric": {"bucketEdges": [20_000, 50_000]}},
     {"name": "vip", "categorical": {}},

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from capstan.features.columns import as_they_are, numbers
 from capstan.features.kinds import NumericSettings
+from capstan.features.rowwise import compile_row
 from capstan.features.transform import FeatureTransform
 from capstan.features.values import number
 
@@ -97,3 +99,59 @@ def test_columns_that_are_transformed_together_have_the_bits_of_each_alone(
     together = fitted.transform(table)
     alone = [one.transform(as_they_are(table[one.settings.column])) for one in fitted.features_]
     assert together.tobytes() == np.concatenate(alone, axis=1).tobytes()
+
+
+GAPS = np.array([1.0, np.nan, 3.0, np.inf, -np.inf, 5.0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [
+        ({}, [1, 3, 3, 3, 3, 5]),
+        ({"impute": "Default", "default": 9.0, "scale": "Log"}, np.log([2, 10, 4, 10, 10, 6]).tolist()),
+        ({"bucket_edges": (2.0, 4.0)}, [0, 1, 1, 1, 1, 2]),
+    ],
+    ids=["plain", "scaled", "buckets"],
+)
+def test_an_indicator_says_where_no_finite_number_was_beside_what_stands_in(
+    settings: dict[str, Any], values: list[float]
+) -> None:
+    fitted = NumericSettings("x", "x", indicator=True, **settings).fit(GAPS)
+    assert fitted.names == ("x", "x=missing")
+    found = fitted.transform(GAPS)
+    assert found[:, 0] == pytest.approx(values)
+    assert found[:, 1].tolist() == [0, 1, 0, 1, 1, 0]
+    assert NumericSettings("x", "x", **settings).fit(GAPS).transform(GAPS).shape == (6, 1)
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [([None, None], [0, 1]), ([2.0, 2.0], [0, 1]), ([], [0, 1])],
+    ids=["missing", "constant", "empty"],
+)
+def test_an_indicator_does_not_depend_on_what_training_held(seen: list[Any], said: list[float]) -> None:
+    transform = FeatureTransform((NumericSettings("x", "x", indicator=True),)).fit({"x": seen})
+    row_of = compile_row(transform)
+    for later, missing in zip((7, None), said, strict=True):
+        assert transform.transform({"x": [later]})[0, 1] == missing
+        assert row_of({"x": later}).tobytes() == transform.transform({"x": [later]})[0].tobytes()
+    assert row_of({})[1] == 1
+
+
+def test_indicators_beside_each_other_keep_their_places() -> None:
+    settings = [NumericSettings(name, "x", indicator=name != "b") for name in "abc"]
+    found = FeatureTransform(settings).fit({"x": GAPS}).transform({"x": GAPS[:2]})
+    assert found.tolist() == [[1, 0, 1, 1, 0], [3, 1, 3, 3, 1]]
+
+
+def test_a_model_learns_from_an_indicator_what_the_stand_in_hides() -> None:
+    """The label is whether the value is missing, and the mean stands in."""
+    values = np.where(np.arange(400) % 3 == 0, np.nan, np.random.default_rng(1).normal(size=400))
+    truth = np.isnan(values)
+    right = {}
+    for indicator in (False, True):
+        transform = FeatureTransform((NumericSettings("x", "x", "Mean", indicator=indicator),))
+        model = LogisticRegression().fit(transform.fit_transform({"x": values}), truth)
+        right[indicator] = (model.predict(transform.transform({"x": values})) == truth).mean()
+    assert right[True] == 1
+    assert right[False] < 0.7

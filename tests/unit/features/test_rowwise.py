@@ -43,6 +43,7 @@ NUMERIC = {
     "edges": {"bucketEdges": [-1, 0, 2.5]},
     "quantiles": {"bucketQuantiles": 7},
     "widths": {"bucketWidths": 5},
+    "said": {"indicator": True, "scale": "ZScore"},
 }
 CATEGORICAL = {
     "integer": {"encode": "Integer", "minFrequency": 5},
@@ -83,7 +84,7 @@ TRAINING = training_rows()
 TRANSFORM = build_transform(FEATURES)
 TRANSFORM.fit(as_columns(TRAINING, TRANSFORM.columns))
 MATRIX = TRANSFORM.transform(as_columns(TRAINING, TRANSFORM.columns))
-TRUTH = (np.nan_to_num(MATRIX[:, 1]) + MATRIX[:, 7] % 3 + np.random.default_rng(2).normal(size=ROWS)) > 1.5
+TRUTH = (np.nan_to_num(MATRIX[:, 1]) + MATRIX[:, 9] % 3 + np.random.default_rng(2).normal(size=ROWS)) > 1.5
 
 numbers_sent = st.one_of(
     st.none(),
@@ -187,7 +188,7 @@ with threadpool_limits(1):
 PREDICT = compile_predict(BOOSTED)
 
 
-NUMBER = 3 * np.clip(np.nan_to_num(MATRIX[:, 1]), -5, 5) + MATRIX[:, 7] % 3
+NUMBER = 3 * np.clip(np.nan_to_num(MATRIX[:, 1]), -5, 5) + MATRIX[:, 9] % 3
 
 
 def regressors() -> dict[str, Any]:

@@ -149,6 +149,7 @@ RULES = {
     "order of no numbers": ("encode: OneHot, minFrequency: 20", "order: [AA, UA]", "features[3].categorical", "drop `order`"),
     "rare ones of an order": ("encode: OneHot, minFrequency: 20", "encode: Integer, order: [AA, UA], minFrequency: 20", "features[3].categorical", "drop `minFrequency`"),
     "order of one twice": ("encode: OneHot, minFrequency: 20", "encode: Integer, order: [AA, UA, AA]", "features[3].categorical", "lists a category twice"),
+    "an indicator of nothing": ("numeric: {impute: Median, scale: ZScore}", "numeric: {impute: DropRow, indicator: true}", "features[2].numeric", "so `indicator` says nothing"),
     "default without a value": ("impute: Median", "impute: Default", "features[2].numeric", "belong together"),
     "tick beyond the window": ("tick: 1d", "tick: 8d", "replay.tick", "windows would close unseen"),
     "sent by another moment": ("tick: 1d", "tick: 1d, timeColumn: actual_arrival", "replay.timeColumn", "is not data.keys.time"),

@@ -88,6 +88,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("features.0.numeric", {"bucketEdges": [1, 2], "bucketWidths": 3}),
     ("features.0.numeric", {"bucketQuantiles": 4, "scale": "Log"}),
     ("features.0.numeric", {"bucketEdges": [1, 2]}),
+    ("features.0.numeric", {"indicator": True}),
+    ("features.0.numeric", {"indicator": True, "impute": "DropRow"}),
     ("features.3.categorical", {"buckets": 8}),
     ("features.3.categorical", {"encode": "Target"}),
     ("features.3.categorical", {"encode": "Hashing", "buckets": 8}),

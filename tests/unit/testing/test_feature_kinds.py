@@ -58,6 +58,8 @@ EXAMPLES: list[dict[str, Any]] = [
     {"name": "x", "column": "other", "numeric": {"scale": "Log", "impute": "Mean"}},
     {"name": "x", "numeric": {"scale": "ZScore", "impute": "Default", "default": -1, "outside": "Refuse"}},
     {"name": "x", "numeric": {"bucketQuantiles": 4, "impute": "Mode"}},
+    {"name": "x", "numeric": {"indicator": True, "scale": "Log"}},
+    {"name": "x", "numeric": {"indicator": True, "bucketWidths": 3}},
     {"name": "c", "categorical": {}},
     {"name": "c", "categorical": {"encode": "Integer", "minFrequency": 5, "unseen": "Refuse"}},
     {"name": "c", "categorical": {"encode": "Hashing"}},

@@ -1,4 +1,4 @@
-"""A number: a stand-in where it is missing, a scale, or the bucket that it falls into."""
+"""A number: a stand-in where it is missing, a scale, or the bucket that it falls into; and whether it was missing."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class NumericSettings:
     bucket_edges: tuple[float, ...] | None = None
     bucket_quantiles: int | None = None
     bucket_widths: int | None = None
+    indicator: bool = False
+    """Whether a second output is 1 where the value is missing."""
 
     @classmethod
     def of(cls, feature: Feature) -> NumericSettings:
@@ -45,6 +47,7 @@ class NumericSettings:
             bucket_edges=written.bucket_edges,
             bucket_quantiles=written.bucket_quantiles,
             bucket_widths=written.bucket_widths,
+            indicator=written.indicator,
         )
 
     def kept_rows(self, table_column: Any) -> Booleans | None:
@@ -112,7 +115,8 @@ class FittedNumeric:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (self.settings.name,)
+        name = self.settings.name
+        return (name, f"{name}=missing") if self.settings.indicator else (name,)
 
     @property
     def is_code(self) -> bool:
@@ -124,8 +128,8 @@ class FittedNumeric:
 
     @property
     def is_straight(self) -> bool:
-        """Whether a value is only moved and stretched, so that many such columns can be one matrix."""
-        return self.edges is None and self.settings.scale != "Log"
+        """Whether its one output is the value, moved and stretched, so that many such columns can be one matrix."""
+        return self.edges is None and self.settings.scale != "Log" and not self.settings.indicator
 
     @property
     def known(self) -> None:
@@ -134,20 +138,20 @@ class FittedNumeric:
 
     def transform(self, table_column: Any) -> Floats:
         values = numbers(table_column, self.settings.column, self.type)
-        values = np.where(np.isnan(values), self.missing, values)
+        is_missing = np.isnan(values)
+        made = self._scaled(np.where(is_missing, self.missing, values))
+        return np.column_stack([made, is_missing]) if self.settings.indicator else made.reshape(-1, 1)
+
+    def _scaled(self, values: Floats) -> Floats:
         # An overflow to infinity is a very large value, which trees order rightly.
         with np.errstate(over="ignore"):
             if self.edges is not None:
-                return (
-                    np.searchsorted(np.array(self.edges), values, side="right")
-                    .astype(np.float64)
-                    .reshape(-1, 1)
-                )
+                return np.searchsorted(np.array(self.edges), values, side="right").astype(np.float64)
             if self.settings.scale == "Log":
                 values = np.copysign(np.log1p(np.abs(values)), values)
             elif self.settings.scale != "None":
                 values = (values - self.center) / self.spread
-        return values.reshape(-1, 1)
+        return values
 
     @staticmethod
     def transform_straight(features: Sequence[FittedNumeric], table_columns: Sequence[Any]) -> Floats:
@@ -178,6 +182,7 @@ class FittedNumeric:
         )
         lines = [
             f" if type(v) is not float: v = number(v, {self.settings.column!r}, type{index})",
+            *([f" x{output + 1} = 1.0 if v - v != 0.0 else 0.0"] if self.settings.indicator else []),
             # Only nan and the infinities differ from themselves by something else than 0.
             f" if v - v != 0.0: v = {self.missing!r}",
         ]
@@ -191,5 +196,5 @@ class FittedNumeric:
             return [*lines, f" x{output} = v"]
         return [*lines, f" x{output} = (v - {self.center!r}) / {self.spread!r}"]
 
-    def narrower(self, table_column: Any, outputs: int) -> str:  # noqa: ARG002 — it has one already
+    def narrower(self, table_column: Any, outputs: int) -> str:  # noqa: ARG002 — it has one or two
         return ""
