@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from capstan.data.extraction import UNQUOTED
 from capstan.features.columns import numbers, type_of
+from capstan.features.fullness import is_left_out
 from capstan.features.kinds import categories_of
 from capstan.features.values import ColumnType, category, number
 from capstan.spec.features import Reading
@@ -56,8 +57,10 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
     spec = system.spec
     schemas = []
     for column in dict.fromkeys(feature.column for feature in spec.features):
-        features = [feature for feature in spec.features if feature.column == column]
-        numeric = any(feature.reading == "numeric" for feature in features)
+        readers = [feature for feature in spec.features if feature.column == column]
+        numeric = any(feature.reading == "numeric" for feature in readers)
+        # What the model does not read can ask nothing of a request.
+        features = [feature for feature in readers if not is_left_out(feature, table)]
         checks = [check for check in spec.data.checks if check.column == column]
         dropping = any(feature.settings.needs_value for feature in features)
         lows = [check.min for check in checks if check.min is not None]
@@ -85,7 +88,7 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
                 name=column,
                 type=found,
                 kind="numeric" if numeric else "categorical",
-                required=dropped_or_full and not any(feature.optional for feature in features),
+                required=dropped_or_full and not any(feature.optional for feature in readers),
                 nullable=not dropping and all(check.nullable for check in checks),
                 min=max(lows, default=None),
                 max=min(highs, default=None),

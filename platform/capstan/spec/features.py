@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from capstan.spec.grammar import ColumnName, Factory, OneOf, SpecModel
 from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import UNTRIED, Cel, part_rule, require
-from capstan.spec.units import CellText, Flag, Number, Whole
+from capstan.spec.units import CellText, Flag, Number, Share, Whole
 
 Reading = Literal["numeric", "categorical"]
 """How a feature's column is read, whatever is made of it: as numbers or as categories."""
@@ -287,6 +287,14 @@ class Feature(OneOf):
             "in training."
         ),
         examples=[True],
+    )
+    max_missing: Share | None = Field(
+        None,
+        description=(
+            "A training leaves the feature out, and tells its name, where more of its training rows have no "
+            "value. Without it the feature stays, however many values are missing."
+        ),
+        examples=["60%"],
     )
     numeric: Numeric | None = Field(None, description="A number.", examples=[{"scale": "ZScore"}])
     categorical: Categorical | None = Field(None, description="A category.", examples=[{"encode": "OneHot"}])

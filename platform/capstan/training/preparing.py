@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from capstan.errors import InvalidDataError
+from capstan.features.fullness import is_left_out, missing_share
 from capstan.features.kinds import CategoricalSettings, Target
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.families import Candidate
@@ -49,9 +50,9 @@ def prepare(
 
     Raises InvalidDataError.
     """
+    features, noted = _filled(features, train.table)
     transform = build_transform(features)
     complete = transform.complete_rows(train.table)
-    noted: list[str] = []
     if not complete.all():
         noted.append(
             f"{len(complete) - complete.sum():,} of {len(complete):,} training rows are left out: a feature with "
@@ -85,6 +86,24 @@ def prepare(
         candidates=fits_of(others),
     )
     return Prepared(transform, lesson, tuple(noted))
+
+
+def _filled(features: Sequence[Feature], table: pa.Table) -> tuple[list[Feature], list[str]]:
+    """Features whose column is filled as much as the file asks, and a line for each of the others."""
+    kept, noted = [], []
+    for feature in features:
+        if not is_left_out(feature, table):
+            kept.append(feature)
+            continue
+        noted.append(
+            f"feature {feature.name} is left out: {missing_share(feature, table):.1%} of {table.num_rows:,} training "
+            f"rows have no value in {feature.column}, and `maxMissing` is {feature.max_missing:.1%}"
+        )
+    if not kept:
+        raise InvalidDataError(
+            f"features: maxMissing leaves none; {'; '.join(noted)}. Raise `maxMissing`, or take other columns"
+        )
+    return kept, noted
 
 
 def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:

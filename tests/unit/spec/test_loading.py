@@ -92,6 +92,7 @@ MISTAKES = {
     "unknown top key": ("  deletionPolicy:", "  deletPolicy:", "deletPolicy", "did you mean deletionPolicy?"),
     "missing": ("column: late, availableAt", "availableAt", "data.label.column", "is required; add `column: "),
     "choice": ("scale: Log", "scale: log", "features[0].numeric.scale", "did you mean Log? (in 'distance')"),
+    "missing share": ("name: distance, ", "name: distance, maxMissing: 0.6, ", "features[0].maxMissing", "such as 60%"),
     "task": ("task: BinaryClassification", "task: Clustering", "objective.task", "tasks that run today: BinaryClassification"),
     "encoding": ("encode: OneHot", "encode: Embedding", "features[3].categorical.encode", "run today: Integer, OneHot, Hashing, Target"),
     "later": ("    window: {type: Expanding}", "    imbalance: {}", "training.imbalance", "not in this version"),

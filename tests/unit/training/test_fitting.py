@@ -10,10 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
+from ruamel.yaml import YAML
 
+from capstan.data.requests import request_schema
 from capstan.errors import InvalidDataError
 from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
+from capstan.spec.loading import parse
 from capstan.spec.training import TrainingWindow
 from capstan.tasks import TASKS
 from capstan.tasks.areas import roc_auc
@@ -223,6 +226,74 @@ def test_a_fit_tells_what_it_ran_into() -> None:
         "500 of 2,000 training rows are left out: a feature with `impute: DropRow` has no value there",
         "features that are the same in all 1,500 training rows tell nothing: flat (always 0.0)",
     )
+
+
+GAPS = pa.table(
+    {
+        "x": np.arange(100.0),
+        "number": pa.array([None if row % 4 else float(row) for row in range(100)]),
+        "infinite": [np.inf if row % 4 else 1.0 * row for row in range(100)],
+        "text": [None if row % 4 else "a" if row % 8 else "b" for row in range(100)],
+    }
+)
+HARDLY = [
+    {"name": "x", "maxMissing": "0%", "numeric": {}},
+    {"name": "number", "maxMissing": "60%", "numeric": {"impute": "DropRow"}},
+    {"name": "infinite", "maxMissing": "74.9%", "numeric": {}},
+    {"name": "text", "maxMissing": "75%", "categorical": {"encode": "Integer"}},
+    {"name": "hardly", "column": "text", "maxMissing": "60%", "categorical": {}},
+]
+
+
+def test_features_with_hardly_any_value_are_left_out_by_name() -> None:
+    features = TypeAdapter(list[Feature]).validate_python(HARDLY)
+    found = fit_candidate(
+        candidate(decisionTree={"leafRows": 1}),
+        features,
+        Cases(BINARY, GAPS, np.arange(100) % 2 == 0),
+        seed=0,
+    )
+    assert list(found.pipeline.steps[0][1].get_feature_names_out()) == ["x", "text"]
+    assert [one.partition(": ")[0] for one in found.warnings] == [
+        "feature number is left out",
+        "feature infinite is left out",
+        "feature hardly is left out",
+    ]
+    assert found.warnings[0].endswith(
+        "75.0% of 100 training rows have no value in number, and `maxMissing` is 60.0%"
+    )
+    assert len(predict(found.pipeline, GAPS)) == 100, "all rows stayed, though DropRow would have left 25"
+    kept = [{key: value for key, value in one.items() if key != "maxMissing"} for one in HARDLY[2:]]
+    plain = fit_candidate(
+        candidate(decisionTree={}),
+        TypeAdapter(list[Feature]).validate_python(kept),
+        Cases(BINARY, GAPS, np.arange(100) % 2 == 0),
+        seed=0,
+    )
+    assert len(plain.pipeline.steps[0][1].features_) == 3
+
+
+def test_a_feature_that_was_left_out_asks_nothing_of_a_request() -> None:
+    document = YAML(typ="safe").load(
+        (Path(__file__).parents[1] / "spec" / "flight_delays.yaml").read_text().replace("checks:", "ignored:")
+    )
+    del document["spec"]["data"]["ignored"]
+    document["spec"]["features"] = list(HARDLY)
+    del document["spec"]["evaluation"]["slices"]
+    for share, nullable in (("60%", True), ("80%", False)):
+        document["spec"]["features"][1] = {**HARDLY[1], "maxMissing": share}
+        system = parse(document, base_dir=Path())
+        (asked,) = [one for one in request_schema(system, GAPS) if one.name == "number"]
+        assert (asked.nullable, asked.required) == (nullable, not nullable)
+
+
+def test_a_training_that_is_left_without_a_feature_is_refused_with_their_names() -> None:
+    features = TypeAdapter(list[Feature]).validate_python([HARDLY[1], HARDLY[4]])
+    told = r"maxMissing leaves none; feature number is left out.*; feature hardly .* Raise `maxMissing`"
+    with pytest.raises(InvalidDataError, match=told):
+        fit_candidate(
+            candidate(decisionTree={}), features, Cases(BINARY, GAPS, np.arange(100) % 2 == 0), seed=0
+        )
 
 
 def test_a_fit_that_does_not_converge_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""How much of a feature's column has a value, and whether a training leaves the feature out for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from capstan.features.columns import column_of, counts, numbers, type_of
+
+if TYPE_CHECKING:
+    from capstan.spec.features import Feature
+
+
+def missing_share(feature: Feature, table: Any) -> float:
+    """Of the rows, from 0 to 1; an infinite number is no value, as in the transform. 0 of no rows."""
+    column = column_of(table, feature.column)
+    if not len(column):
+        return 0.0
+    kind = type_of(column)
+    if feature.reading == "numeric":
+        return float(np.isnan(numbers(column, feature.column, kind)).mean())
+    return float(counts(column, kind).get(None, 0) / len(column))
+
+
+def is_left_out(feature: Feature, table: Any) -> bool:
+    """Whether more rows of the training's table have no value than its `maxMissing` allows."""
+    return feature.max_missing is not None and missing_share(feature, table) > feature.max_missing
