@@ -126,7 +126,7 @@ def inputs_of(transform: FeatureTransform) -> list[Input]:
         if isinstance(feature, FittedHashing):
             raise InvalidDataError(
                 f"feature {settings.name!r}: `encode: Hashing` has no operator in ONNX, so it can't be exported to "
-                "ONNX; write `encode: OneHot` or `encode: Integer` and train again"
+                "ONNX; write `encode: OneHot`, `Integer` or `Target` and train again"
             )
         if not isinstance(feature, FittedNumeric | FittedCategorical | FittedTarget):
             raise InvalidDataError(
