@@ -51,12 +51,12 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 ]
         return np.concatenate(blocks, axis=1)
 
-    def transform_training(self, table: Any, target: Target) -> Floats:
+    def transform_training(self, table: Any, target: Target | None) -> Floats:
         """The rows that were fitted on, as a model learns from them: no feature of a row is made of its own label."""
         blocks = []
         for feature in self.features_:
             column = column_of(table, feature.settings.column)
-            if isinstance(feature, FittedTarget):
+            if isinstance(feature, FittedTarget) and target is not None:
                 blocks.append(feature.transform_out_of_fold(column, target))
             else:
                 blocks.append(feature.transform(column))

@@ -225,7 +225,15 @@ def words_are_of_labels_that_are_true_or_false(spec: MLSystemSpec) -> Iterator[B
 
 
 _MEAN_LABELS: tuple[LabelKind, ...] = ("Boolean", "Category", "Number")
-"""Labels whose mean over all rows of a category says something; relevances compare rows of one group alone."""
+"""Labels that are learnt from and whose mean over all rows of a category says something."""
+
+
+def _why_no_mean(facts: TaskFacts) -> str:
+    if not facts.needs_labels:
+        return f"and {facts.name} learns without labels"
+    return f"and labels of {facts.name} compare rows of one group alone"
+
+
 _NO_TARGET = "self.features.all(f, !has(f.categorical) || f.categorical.encode != 'Target')"
 
 
@@ -235,8 +243,8 @@ _NO_TARGET = "self.features.all(f, !has(f.categorical) || f.categorical.encode !
         Cel(
             f"self.objective.task != '{task}' || {_NO_TARGET}",
             field="features",
-            message=f"`encode: Target` takes the mean label of a category's rows, and labels of {task} compare rows "
-            "of one group alone; take another `encode`",
+            message="`encode: Target` takes the mean label of a category's rows, "
+            f"{_why_no_mean(facts)}; take another `encode`",
         )
         for task, facts in TASK_FACTS.items()
         if facts.label not in _MEAN_LABELS
@@ -257,8 +265,8 @@ def labels_have_a_mean_where_features_take_it(spec: MLSystemSpec) -> Iterator[Br
         if facts is not None and facts.label not in _MEAN_LABELS:
             yield Breach(
                 place,
-                message=f"'Target' takes the mean label of a category's rows, and labels of {facts.name} compare rows "
-                f"of one group alone (feature {feature.name!r}); take another `encode`",
+                message="'Target' takes the mean label of a category's rows, "
+                f"{_why_no_mean(facts)} (feature {feature.name!r}); take another `encode`",
             )
         if spec.training.reweigh is not None:
             yield Breach(

@@ -125,8 +125,10 @@ def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
     return [f"features that are the same in all {table.num_rows:,} training rows tell nothing: {shown}"]
 
 
-def _target(train: Cases) -> Target:
-    """The labels as numbers."""
+def _target(train: Cases) -> Target | None:
+    """The labels as numbers; None where the task learns without them."""
+    if not train.task.facts.needs_labels:
+        return None
     if train.task.facts.label != "Category":
         values = np.asarray(train.truth, dtype=np.float64).reshape(-1, 1)
         return Target(values, ("",), train.in_time_order)

@@ -211,13 +211,14 @@ def test_a_feature_of_labels_is_not_fitted_without_any() -> None:
     ("old", "new", "problem"),
     [
         ("task: BinaryClassification", "task: Ranking", "labels of Ranking compare rows of one group alone"),
+        ("task: BinaryClassification", "task: AnomalyDetection", "AnomalyDetection learns without labels"),
         (
             "    window: {type: Expanding}",
             "    reweigh: {by: [carrier]}",
             "weights of training.reweigh, so it brings back",
         ),
     ],
-    ids=["ranking", "weights"],
+    ids=["ranking", "anomalies", "weights"],
 )
 def test_mean_labels_are_refused_where_they_say_nothing(old: str, new: str, problem: str) -> None:
     text = FLIGHTS.read_text().replace("encode: OneHot", "encode: Target", 1)
