@@ -40,7 +40,7 @@ def carry_out(folder: RunFolder, tell: Callable[[RunStatus], None] | None = None
     # Before the warm process starts, whose forks do most of the telling.
     os.environ[progress.FOLDER] = str(folder.progress)
     watch = ProgressCollector(folder, tell)
-    with _cancellable(watch), warm_process():
+    with _cancellable(watch), warm_process(folder.path):
         try:
             status = _run(folder.path)
         except Exception as error:

@@ -3,6 +3,9 @@
 Importing scikit-learn costs two seconds of a processor, and a run on one machine has five steps that need it. Where no
 such process is (on a KFP server each step is a pod), a step imports what it needs itself. What asks must stay light: it
 imports the standard library only.
+
+MLflow costs three seconds more, and the last step alone needs it. A fork of the process imports it while the models
+learn, and answers for that step.
 """
 
 from __future__ import annotations
@@ -27,7 +30,11 @@ from capstan_pipelines.step_process import STEPS, run_step
 SOCKET = "CAPSTAN_WARM"
 """Environment variable with the path of the socket; unset or empty where every step runs by itself."""
 AT_FIRST = "--at-first"
-"""Argument after the path: import nothing before a step asks."""
+"""Argument after the path, instead of the run's folder: import nothing before a step asks."""
+_LATE = frozenset({"register"})
+"""Steps that need MLflow. They ask the fork that imports it, or the process that it came from until that is ready."""
+_FORK = ".late"
+"""End of the path of the fork's socket."""
 _LONGEST = 65_536
 _IMPORTS = (
     *(
@@ -54,31 +61,30 @@ class StepFailedError(Exception):
 def call(step: str, *arguments: object) -> None:
     """Run the step in a fork of the warm process, or of this one if there is none; raises StepFailedError."""
     path = os.environ.get(SOCKET)
-    if path:
+    for place in (*([f"{path}{_FORK}"] if step in _LATE else []), path) if path else ():
         with socket.socket(socket.AF_UNIX) as connection:
             try:
-                connection.connect(path)
+                connection.connect(place)
             except OSError:
-                pass
-            else:
-                request = json.dumps({"step": step, "arguments": arguments}).encode()
-                socket.send_fds(connection, [request], [1, 2])
-                connection.shutdown(socket.SHUT_WR)
-                if connection.recv(1) != b"1":
-                    raise StepFailedError(f"{step} failed")
-                return
+                continue
+            request = json.dumps({"step": step, "arguments": arguments}).encode()
+            socket.send_fds(connection, [request], [1, 2])
+            connection.shutdown(socket.SHUT_WR)
+            if connection.recv(1) != b"1":
+                raise StepFailedError(f"{step} failed")
+            return
     if not run_step(step, arguments):
         raise StepFailedError(f"{step} failed")
 
 
 @contextlib.contextmanager
-def warm_process() -> Iterator[None]:
-    """Keep one beside this process; what is started inside asks it."""
+def warm_process(job_folder: Path) -> Iterator[None]:
+    """Keep one beside this process, for the run of that folder; what is started inside asks it."""
     with tempfile.TemporaryDirectory(prefix="capstan-") as folder:
         # A Unix socket's path may have a hundred bytes, which a run's folder may exceed.
         path = str(Path(folder) / "warm")
         process = subprocess.Popen(
-            [sys.executable, "-m", "capstan_pipelines.warm", path], stdin=subprocess.PIPE
+            [sys.executable, "-m", "capstan_pipelines.warm", path, str(job_folder)], stdin=subprocess.PIPE
         )
         assert process.stdin is not None
         before = os.environ.get(SOCKET, "")
@@ -95,34 +101,71 @@ def warm_process() -> Iterator[None]:
                 process.wait()
 
 
-def serve(path: str, *, at_first: bool = False) -> None:
+def serve(path: str, job_folder: str | None) -> None:
     """Answer until standard input ends, which it does when the process that started this one does.
 
-    `at_first`: import when the first step asks, since none may.
+    `job_folder` is that of the run; None: runs of many folders ask, and nothing is imported before a step does.
     """
-    with socket.socket(socket.AF_UNIX) as listening:
-        # The extraction needs nothing of all this: until the name exists, steps run by themselves.
-        listening.bind(f"{path}.new")
-        listening.listen(16)
-        if not at_first:
+    # The extraction needs nothing of all this: until the name exists, steps run by themselves.
+    with _listening(path) as listening:
+        if job_folder is None:
+            _answer_steps(path, listening)
+            return
+        _import_all()
+        late = os.fork()
+        if late:
+            try:
+                _answer_steps(path, listening)
+            finally:
+                _end(late)
+            return
+    path += _FORK
+    with _listening(path) as listening:
+        _import_registry(job_folder)
+        _answer_steps(path, listening)
+
+
+def _end(late: int) -> None:
+    """In the midst of its imports the fork hears nothing, and then looks for a folder that is gone."""
+    with contextlib.suppress(ChildProcessError):
+        if os.waitpid(late, os.WNOHANG)[0] == 0:
+            os.kill(late, signal.SIGKILL)
+            os.waitpid(late, 0)
+
+
+def _listening(path: str) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(f"{path}.new")
+    listening.listen(16)
+    return listening
+
+
+def _answer_steps(path: str, listening: socket.socket) -> None:
+    """Let steps find the socket at `path`, and fork for each of them until standard input ends."""
+    os.rename(f"{path}.new", path)
+    while True:
+        ready, _, _ = select.select([listening, sys.stdin], [], [], 1.0)
+        if sys.stdin in ready:
+            return
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        if listening in ready:
             _import_all()
-        os.rename(f"{path}.new", path)
-        while True:
-            ready, _, _ = select.select([listening, sys.stdin], [], [], 1.0)
-            if sys.stdin in ready:
-                return
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    continue
-            if listening in ready:
-                _import_all()
-                connection, _ = listening.accept()
-                _fork(connection, listening)
+            connection, _ = listening.accept()
+            _fork(connection, listening)
 
 
 def _import_all() -> None:
     for name in _IMPORTS:
         importlib.import_module(name)
+
+
+def _import_registry(job_folder: str) -> None:
+    from capstan.training.job import Job
+    from capstan_pipelines.wiring import import_registry
+
+    import_registry(Job(job_folder))
 
 
 def _fork(connection: socket.socket, listening: socket.socket) -> None:
@@ -159,4 +202,4 @@ def _answer(connection: socket.socket, received: bytes, files: list[int]) -> NoR
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], at_first=sys.argv[2:] == [AT_FIRST])
+    serve(sys.argv[1], None if sys.argv[2] == AT_FIRST else sys.argv[2])

@@ -29,6 +29,13 @@ def registry_of(job: Job) -> RunRegistry:
     )
 
 
+def import_registry(job: Job) -> None:
+    """Import what the registry of the run needs, and connect to nothing: a connection would not survive a fork."""
+    from capstan.adapters.mlflow.registry import import_mlflow
+
+    import_mlflow(job.places.tracking_uri)
+
+
 def packager_of(job: Job) -> Packager:
     """What builds and verifies the Bentos of the run's system."""
     from capstan.adapters.bentoml.packager import BentoPackager, UnbuiltPackager

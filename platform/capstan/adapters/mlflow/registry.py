@@ -45,6 +45,19 @@ _PAGE = 1000
 _LONGEST_PARAMETER = 500
 
 
+def import_mlflow(tracking_uri: str) -> Any:
+    """Import what speaks to that address, which costs seconds, and return MLflow's class of clients."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking.client import MlflowClient
+
+    if tracking_uri.startswith("sqlite"):
+        # MLflow imports them at its first question.
+        import mlflow.store.model_registry.sqlalchemy_store
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    return MlflowClient
+
+
 class MlflowRegistry:
     """The versions of one system: an experiment and a registered model of its name."""
 
@@ -223,10 +236,7 @@ class MlflowRegistry:
     def _client(self) -> Any:
         with self._starting:
             if self._client_ is None:
-                for name, value in SETTINGS.items():
-                    os.environ.setdefault(name, value)
-                from mlflow.tracking.client import MlflowClient
-
+                MlflowClient = import_mlflow(self.tracking_uri)  # noqa: N806
                 new_database.make(self.tracking_uri)
                 self._client_ = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
             return self._client_
