@@ -6,10 +6,10 @@ import multiprocessing
 import shutil
 import signal
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from datetime import time as clock_time
@@ -107,23 +107,21 @@ def run_replay(
         pace = _Pace(scope, journal)
         with ExitStack() as ending:
             # Everything is undone in reverse, even if a part of it fails: no process outlives an error on the way down.
+            reading = ending.enter_context(_reading(system, scope, state.secrets, stop))
             ending.callback(local.close)
             ending.callback(serve_page(local, on_alert=supervisor.hint, progress=pace.progress))
             ending.callback(supervisor.stop)
             ending.callback(client.close)
             supervisor.start()
             audience.say(f"the page: {addresses.page}/?token={state.token('page')}")
-            audience.say("reading the recorded traffic")
-            traffic = read_apart(system, scope, state.secrets, stop)
-            if traffic is None:
-                return None
-            pace.total = len(traffic)
             with charges.suspended():
                 if not supervisor.bring_back():
-                    audience.say("training the first champion")
-                    supervisor.bring_up(stop)
-            if stop():
+                    audience.say("reading the recorded traffic, and training the first champion")
+                    supervisor.bring_up(lambda: stop() or _has_failed(reading))
+            traffic = reading.result()
+            if traffic is None or stop():
                 return None
+            pace.total = len(traffic)
             reactions = None
             if scope.spec.events is not None:
                 reactions = Reactions(system, traffic, state.system(local.name))
@@ -154,6 +152,19 @@ def run_replay(
             report = make_report(local, journal, traffic, start=scope.start, end=scope.end, seconds=seconds)
             write_whole(state.report(local.name), orjson.dumps(report, option=orjson.OPT_INDENT_2))
             return report
+
+
+@contextmanager
+def _reading(
+    system: MLSystem, scope: Scope, secrets: Path, stop: Callable[[], bool]
+) -> Iterator[Future[RecordedTraffic | None]]:
+    """What `read_apart` returns or raises, while something else goes on; its process ends before the context does."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reading") as beside:
+        yield beside.submit(lambda: read_apart(system, scope, secrets, stop))
+
+
+def _has_failed(reading: Future[RecordedTraffic | None]) -> bool:
+    return reading.done() and reading.exception() is not None
 
 
 def read_apart(

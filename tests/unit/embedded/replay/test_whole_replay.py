@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import wait
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def test_a_replay_that_ends_before_it_begins_is_refused(flights):
 def test_bad_data_read_in_the_other_process_is_the_same_clear_error_here(flights, tmp_path):
     with pytest.raises(InvalidDataError, match=r"data\.sources\.flights: .*does not exist"):
         whole_replay.read_apart(flights, scope_of(flights), tmp_path, lambda: False)
+
+
+def test_bad_data_is_known_to_what_goes_on_meanwhile(flights, tmp_path):
+    with whole_replay._reading(flights, scope_of(flights), tmp_path, lambda: False) as reading:
+        wait([reading])
+        assert whole_replay._has_failed(reading)
+        with pytest.raises(InvalidDataError, match="does not exist"):
+            reading.result()
 
 
 @pytest.mark.parametrize("stopped", [True, False])
