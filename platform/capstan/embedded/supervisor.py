@@ -234,8 +234,14 @@ class Supervisor:
 
     def store_answers(self) -> None:
         """Everything that was answered so far is in Parquet on return."""
+        self._stored_answers()
+
+    def _stored_answers(self) -> float:
+        """Store them; returns since when all are counted where they were given, in seconds since 1970."""
         self._patiently(self._quiesce)
+        counted = time.time()
         self._patiently(self.local.collector.flush)
+        return counted
 
     def answered_since(self, moment: datetime) -> set[str]:
         """Entity ids whose predictions at or after the moment are stored already."""
@@ -246,15 +252,15 @@ class Supervisor:
     def settle(self) -> timedelta | None:
         """For a replay: let everything happen that follows from the present moment of event time."""
         local = self.local
-        self.store_answers()
-        answered = time.time()
+        # A scrape that the rollout waits for may come while answers are stored and windows decided.
+        counted = self._stored_answers()
         decided, at_once = self._advance()
         # When the monitor or this loop was killed after a decision, nothing says again that alerts have changed.
         if decided.alerting_changed or not at_once or not self._alerts_settled:
             self._patiently(lambda: local.alerts.settled(local.prometheus.query, decided.generation))
         self._alerts_settled = True
         if self._rolls_out():
-            self.await_scrape(answered)
+            self.await_scrape(counted)
         while True:
             outcome = self.look()
             if self._is_stopping() or not self._is_really_busy():
@@ -331,7 +337,7 @@ class Supervisor:
                 samples = local.prometheus.query.instant(SCRAPED)
                 if wanted <= {sample.labels.get("instance") for sample in samples if sample.value >= moment}:
                     return
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def _address(self, name: VersionName) -> str | None:
         endpoint = self.local.versions.endpoint(name)
