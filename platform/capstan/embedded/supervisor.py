@@ -56,6 +56,8 @@ QUIET_SECONDS = 15.0
 """Seconds for which a replay waits for payloads and scrapes. Then it goes on, and missing ones are seen as
 missing.
 """
+STAMP_SECONDS = 0.002
+"""Seconds by which Prometheus may stamp a scrape later than it began: it rounds to its interval."""
 SCRAPED = 'timestamp(up{job=~"services|envoy"}) and (up{job=~"services|envoy"} == 1)'
 """Query for the time at which each target was last read; `timestamp(up == 1)` would give the time of the query."""
 
@@ -331,11 +333,12 @@ class Supervisor:
             if ready is Readiness.READY
         }
         wanted.add(local.gateway.admin_address.removeprefix("http://"))
+        since = moment + STAMP_SECONDS
         deadline = time.monotonic() + QUIET_SECONDS
         while time.monotonic() < deadline:
             with suppress(UnavailableError):
                 samples = local.prometheus.query.instant(SCRAPED)
-                if wanted <= {sample.labels.get("instance") for sample in samples if sample.value >= moment}:
+                if wanted <= {sample.labels.get("instance") for sample in samples if sample.value >= since}:
                     return
             time.sleep(0.02)
 
