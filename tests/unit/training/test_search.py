@@ -203,8 +203,10 @@ def slowly(one: Candidate, values: Values, share: float) -> float:
 
 
 def test_time_ends_it_with_the_best_so_far() -> None:
+    written = {one.candidate.name: one.space.written for one in SPACE}
+
     def hangs_later(one: Candidate, values: Values, share: float) -> float:
-        if values.get("maxDepth", 2) != 2 or values.get("l2", 1.0) != 1.0:
+        if values != written[one.name]:
             time.sleep(60)
         return depth(one, values, share)
 
@@ -215,7 +217,9 @@ def test_time_ends_it_with_the_best_so_far() -> None:
 
     budget = Budget(100, seconds=900, parallel=3)
     result = search(SPACE, hangs_later, budget, seed=0, tell=two_are_enough, clock=lambda: now[0])
-    assert [trial.state for trial in result.trials] == [FINISHED, FINISHED, CUT]
+    states = [trial.state for trial in result.trials]
+    assert states[:2] == [FINISHED, FINISHED]
+    assert set(states[2:]) == {CUT}, "one or two, since the written ones may end together"
     assert result.ended_by == "its time"
     assert result.best is not None
     assert result.best.number == 1
