@@ -40,6 +40,7 @@ from capstan.training.search import (
     settings_of,
 )
 from capstan.training.search.on_validation import search_candidate, spread
+from capstan.training.search.study import Study
 from capstan.training.search.trial import goes_on
 
 BINARY = TASKS["BinaryClassification"]
@@ -378,6 +379,24 @@ def test_a_killed_search_goes_on_with_its_finished_trials_as_if_it_had_not_been(
     assert [trial.number for trial in again.trials] == list(range(12)), "and none was lost or tried twice"
     assert told(again) == told(search(SPACE, depth, Budget(12), seed=3))
     assert again.seconds > 0.5, "the time before the kill counts"
+
+
+@pytest.mark.filterwarnings("ignore:Argument")
+@pytest.mark.parametrize("kept", [0, 1, None])
+def test_a_search_that_was_killed_while_it_drew_draws_the_same(tmp_path: Path, kept: int | None) -> None:
+    whole = search(SPACE, depth, Budget(12), seed=3)
+    for number in range(len(SPACE), 11):
+        journal = tmp_path / f"{number}.journal"
+        search(SPACE, depth, Budget(number), seed=3, journal=journal, bound_to="rows")
+        study = Study(SPACE, seed=3, journal=journal, bound_to="rows")
+        trial = study._drawn()
+        if kept is None:
+            study._suggested(trial)
+        elif kept:
+            trial.suggest_categorical("of", [one.candidate.name for one in SPACE])
+        again = search(SPACE, depth, Budget(12), seed=3, journal=journal, bound_to="rows")
+        assert told(again) == told(whole)
+        assert again.repeated == whole.repeated
 
 
 def test_a_search_of_other_rows_begins_anew(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Study:
         self._seed = seed
         self._study = self._opened(journal, bound_to)
         self._interrupted = [trial for trial in self._all() if trial.state.name == "RUNNING"]
-        self._known = {self._key(trial.params) for trial in self._all() if trial.params}
+        self._known = {self._key(trial.params) for trial in self._all() if trial.state.is_finished()}
         self._open: dict[int, Any] = {}
 
     @property
@@ -79,13 +79,8 @@ class Study:
 
     def ask(self) -> Asked | None:
         """What to try next; None where nothing new is drawn any more."""
-        if self._interrupted:
-            # It was tried when the search was ended, and has no result.
-            left = self._interrupted.pop(0)
-            return self._suggested(self._optuna.trial.Trial(self._study, left._trial_id))
         for _ in range(_MOST_REPEATS):
-            self._study.sampler = self._sampler(len(self._all()) - len(self._searched))
-            trial = self._study.ask()
+            trial = self._gone_on_with(self._interrupted.pop(0)) if self._interrupted else self._drawn()
             asked = self._suggested(trial)
             key = self._key(trial.params)
             if key not in self._known:
@@ -95,6 +90,21 @@ class Study:
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
             del self._open[asked.number]
         return None
+
+    def _drawn(self) -> Any:
+        self._study.sampler = self._sampler(len(self._all()))
+        return self._study.ask()
+
+    def _gone_on_with(self, left: Any) -> Any:
+        """A trial that has no result, since the search was ended while it was drawn or tried, with the same draw."""
+        if left.number >= len(self._searched):
+            # Of its draw perhaps a part was kept; a sampler gives the same only if it draws the whole.
+            anew = self._optuna.create_study(direction="maximize", sampler=self._sampler(left.number))
+            anew.add_trials([one for one in self._all() if one.number < left.number])
+            drawn = anew.ask()
+            self._suggested(drawn)
+            self._study._storage.set_trial_system_attr(left._trial_id, "fixed_params", drawn.params)
+        return self._optuna.trial.Trial(self._study, left._trial_id)
 
     def report(self, asked: Asked, number: int, score: float) -> list[float]:
         """Note the trial's score of a round; returns those of other trials of its candidate in the same round."""
@@ -153,9 +163,9 @@ class Study:
             study_name="search", storage=storage, direction="maximize", load_if_exists=True
         )
 
-    def _sampler(self, drawn: int) -> Any:
-        """For the draw of this number, from 0: a sampler that has drawn nothing yet, so that none must be kept."""
-        seed = (self._seed + max(0, drawn)) % 2**32
+    def _sampler(self, number: int) -> Any:
+        """For the trial of this number: a sampler that has drawn nothing yet, so that none must be kept."""
+        seed = (self._seed + max(0, number - len(self._searched))) % 2**32
         if len(self._searched) == 1:
             return self._optuna.samplers.TPESampler(seed=seed)
         return self._optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
