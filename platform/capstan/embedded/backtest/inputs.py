@@ -30,7 +30,6 @@ UNLEARNT: tuple[tuple[str, ...], ...] = (
     ("cluster",),
     ("suspend",),
     ("deletionPolicy",),
-    ("evaluation", "explanations"),
     ("monitoring", "drift", "minEffect"),
     ("monitoring", "quality", "maxDrop"),
     ("monitoring", "quality", "minCoverage"),

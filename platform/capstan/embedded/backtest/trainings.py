@@ -49,7 +49,7 @@ class SharedTrainings:
         self._system = system
         self._folder = folder
         self._data = data
-        self._document = _without_explanations(document)
+        self._document = document
         self._places = places
         self._trainer = trainer
         self._champion = champion
@@ -87,12 +87,6 @@ class SharedTrainings:
         write_job(run, request=request, spec=self._document, places=self._places, champion=champion)
         self._trainer.train(run)
         return run
-
-
-def _without_explanations(document: dict[str, Any]) -> dict[str, Any]:
-    """Nobody reads what a training of a backtest explains, and it takes up to a tenth of its time."""
-    spec = document["spec"]
-    return {**document, "spec": {**spec, "evaluation": {**spec.get("evaluation", {}), "explanations": False}}}
 
 
 def _locked(folder: Path) -> IO[str]:

@@ -56,13 +56,11 @@ class Trainer:
         self.phase = phase
         self.trained: list[str] = []
         self.folders: list[Path] = []
-        self.explain: list[bool] = []
 
     def train(self, folder: Path) -> None:
         job = Job(folder)
         self.trained.append(job.request.run)
         self.folders.append(folder)
-        self.explain.append(job.system.spec.evaluation.explanations)
         made = ModelVersion(VersionName(""), Digest("sha256:bb"), job.request.run, "deliveries:bb", AT)
         done = RunStatus(self.phase, version=made if self.phase is RunPhase.SUCCEEDED else None)
         (folder / "status.json").write_text(json.dumps(to_json(done)))
@@ -108,14 +106,6 @@ def test_the_second_that_asks_gets_the_result_under_its_own_run(system: MLSystem
     assert (first.version.run, second.version.run) == ("run-a", "run-b")
     assert first.version.digest == second.version.digest
     assert (again.asked, again.run) == (1, 0)
-
-
-def test_nothing_is_explained_whatever_the_file_says(system: MLSystem, tmp_path: Path) -> None:
-    trainer = Trainer()
-    trainings(system, tmp_path, trainer).result(request())
-    again = trainings(changed(system, "evaluation.explanations", False), tmp_path, trainer)
-    again.result(request())
-    assert trainer.explain == [False], "the second shares the first"
 
 
 def test_a_training_that_failed_is_tried_again(system: MLSystem, tmp_path: Path) -> None:
