@@ -423,3 +423,14 @@ def test_a_version_that_was_not_trained_for_it_is_blind_and_not_fine() -> None:
     assert checkpoint.watch is not None
     assert checkpoint.watch.gaps["online"].windows == 2
     assert "MonitorBlind" in checkpoint.watch.alerts(consecutive=2)
+
+
+def test_answers_of_the_version_are_a_lot_by_their_share_of_it_and_not_by_how_busy_it_was() -> None:
+    column = OnlineColumn(
+        ":score", "CramerVonMises", None, tuple(n / 10 for n in range(10)), 10, 0, (1.0, 1.0)
+    )
+    watch = RowsWatch(OnlineReference(("CramerVonMises",), HOUR, 50, (4, 24), (column,), 2.0), by_alibi=False)
+    told = [(60, 36, 0.2), (200, 120, 0.7), (200, 90, 0.9)]
+    lots = [Lot(n, rows, (own * mean,), (own,)) for n, (rows, own, mean) in enumerate(told, 1)]
+    found = watch.after(watch.begin(SINCE), lots, SINCE + 3 * HOUR)
+    assert found.features[0].kept == (0.2, 0.7)

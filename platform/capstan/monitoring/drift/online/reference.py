@@ -66,7 +66,7 @@ class OnlineReference:
     cell: timedelta
     """Time of a lot."""
     least: int
-    """Rows of a lot; hours with fewer are joined. Of answers of the watched version: fewer say nothing."""
+    """Rows of a lot; hours with fewer are joined."""
     sizes: tuple[int, int]
     """Lots that are looked at together."""
     columns: tuple[OnlineColumn, ...]

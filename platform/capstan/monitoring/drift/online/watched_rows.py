@@ -67,9 +67,9 @@ class RowsWatch:
         scores = np.full((len(features), len(lots)), np.nan)
         found = []
         for place, (feature, column) in enumerate(zip(features, self.reference.columns, strict=True)):
-            # The mean of few answers varies more than that of a lot.
-            least = self.reference.least if column.is_output else 1
-            values = [value_of(lot, place, least) for lot in lots]
+            # The mean of few answers varies more than that of a lot. How many are few goes by the lot: a fixed number
+            # would choose the busy hours, in which answers may be others than over the day.
+            values = [value_of(lot, place, -(-lot.rows // 2) if column.is_output else 1) for lot in lots]
             there = [number for number, value in enumerate(values) if value is not None]
             fed, carried = as_fed(
                 column.detector, [value for value in values if value is not None], feature.carried
