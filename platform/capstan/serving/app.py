@@ -191,7 +191,12 @@ class PredictionApp:
                 )
                 return
             parsed = parse(body)
-            if self._read_rows(call, parsed) and self._log is not None and len(body) <= self._longest_kept:
+            if (
+                self._read_rows(call, parsed)
+                and self._log is not None
+                and len(body) <= self._longest_kept
+                and _is_flat(body)
+            ):
                 call.sent = body
             if v2 and type(parsed.get("id")) is str and not call.request_id:
                 call.request_id = parsed["id"][:MAX_TOKEN]
@@ -372,6 +377,14 @@ class PredictionApp:
         headers = [content_type, length, self._version_header]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _is_flat(body: bytes) -> bool:
+    """Whether nothing lies within a row, not even as a value of a name that is given again.
+
+    What is nested as deep as JSON may be is nested too deep beside the payloads of others, and all of them were lost.
+    """
+    return b"[" not in body and body.find(b"{", 1) < 0
 
 
 def _new_id() -> str:

@@ -268,8 +268,17 @@ def test_a_row_that_is_read_as_it_was_sent_goes_to_the_collector_in_its_own_byte
         json.dumps({"rows": [ROW]}).encode(),
         json.dumps({**ROW, "dest": "never seen"}).encode(),
         b"%b%b" % (json.dumps(ROW).encode(), b" " * 1000),
+        b'{"temp": [[1]], %b' % json.dumps(ROW).encode()[1:],
+        b'{"temp": {"temp": 1}, %b' % json.dumps(ROW).encode()[1:],
     ],
-    ids=["an id that is read as text", "in a list", "with a mark", "white space"],
+    ids=[
+        "an id that is read as text",
+        "in a list",
+        "with a mark",
+        "white space",
+        "a list under a name that is given again",
+        "an object under a name that is given again",
+    ],
 )
 def test_any_other_row_is_written_as_the_model_read_it(service: Service, body: bytes) -> None:
     assert service.ask("POST", "/predict", content=body).status_code == 200
