@@ -30,6 +30,8 @@ _ROW, _ROLE = _OWN.index("row"), _OWN.index("role")
 _MOST_HEADS = 100
 _ROW_BYTES = 300
 """What a row takes while it waits, besides its inputs: ids, times, numbers, and its places in lists."""
+_OUTPUT_BYTES = 32
+"""What each of its outputs takes: a number, and its place in the list."""
 
 
 class Part(NamedTuple):
@@ -56,6 +58,7 @@ class WaitingRows:
     __slots__ = (
         "_dropped",
         "_inputs",
+        "_row_bytes",
         "_told",
         "first",
         "following",
@@ -73,6 +76,7 @@ class WaitingRows:
         self.has_inputs = has_inputs
         self.size = 0
         """Bytes that they take."""
+        self._row_bytes = _ROW_BYTES + _OUTPUT_BYTES * len(outputs)
         self._told: list[Any] = []
         """Of all rows, one after the other, the values of `_OWN` and the outputs."""
         self._inputs: list[bytes] = []
@@ -97,12 +101,12 @@ class WaitingRows:
         self._told += told
         self._inputs.append(inputs)
         self.following += 1
-        self.size += len(inputs) + _ROW_BYTES
+        self.size += len(inputs) + self._row_bytes
 
     def drop_oldest(self) -> tuple[int, int]:
         """Forget the first row; returns 1 for a copy, else 0, and the bytes that it took."""
         at = self._dropped
-        size = len(self._inputs[at]) + _ROW_BYTES
+        size = len(self._inputs[at]) + self._row_bytes
         begin = at * self._width
         self._inputs[at] = b""
         self._dropped = at + 1
@@ -266,15 +270,20 @@ class BlockWriter:
         """The values of the row, in the order of the inputs; null where it lacks one."""
         if self._values is not None:
             try:
-                return orjson.dumps(self._values(row))
+                return _kept(self._values(row))
             except KeyError:
                 pass
-        return orjson.dumps([row.get(name) for name in self._inputs])
+        return _kept([row.get(name) for name in self._inputs])
 
 
 def body_of(parts: Iterable[Part]) -> bytes:
     """What is sent."""
     return b"[%b]" % b",".join([part.body for part in parts])
+
+
+def _kept(values: Sequence[Any]) -> bytes:
+    """As JSON, in no more memory than it is long: what orjson gives keeps its whole buffer, which is 4 KiB."""
+    return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)[:-1]
 
 
 def _is_one(values: Sequence[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -185,6 +186,20 @@ def test_the_buffer_is_bounded_in_bytes_too_and_drops_the_oldest() -> None:
     assert sum(len(one.inputs["text"]) for one in kept) <= 50_000
     assert log.lost == sum(payloads for _, payloads in lost) == 100 - len(kept)
     assert kept[-1].request_id == "r-99"
+
+
+def test_what_waits_takes_the_memory_that_is_counted_also_of_many_outputs() -> None:
+    """By `tracemalloc`, since orjson's own bytes hold more than they say."""
+    log = log_to(1, "text")
+    classes = [f"probability.{number}" for number in range(100)]
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(500):
+        outputs = {name: number + at / 7 for at, name in enumerate(classes)}
+        add(log, number, inputs={"text": "x"}, outputs=outputs)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 0.5 * log._bytes < taken < 1.5 * log._bytes
 
 
 def test_texts_that_json_must_escape_arrive_as_they_were() -> None:
