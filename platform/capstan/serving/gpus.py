@@ -44,11 +44,12 @@ def _begun() -> Any:
     """The module `pynvml`, ready to be asked; None: it is not installed, or there is no driver."""
     try:
         import pynvml
+
+        pynvml.nvmlInit()
     except ImportError:
         return None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
+    except Exception as error:
+        # Another package of this name may be installed, whatever it does.
         logger.info("GPUs are not watched: %s", error)
         return None
     return pynvml
@@ -60,10 +61,10 @@ def _visible(nvml: Any) -> Iterator[tuple[str, Any]]:
     wanted = None if named is None else [part.strip() for part in named.split(",")]
     try:
         count = nvml.nvmlDeviceGetCount()
-    except nvml.NVMLError:
+    except Exception:
         return
     for number in range(count):
-        with suppress(nvml.NVMLError):
+        with suppress(Exception):
             handle = nvml.nvmlDeviceGetHandleByIndex(number)
             if wanted is None or _is_named(wanted, number, nvml.nvmlDeviceGetUUID(handle)):
                 yield str(number), handle
@@ -85,8 +86,8 @@ def _told(nvml: Any, handle: Any) -> Iterator[tuple[str, float]]:
         "capstan_gpu_process_memory_bytes": lambda: _own_memory(nvml, handle),
     }
     for name, ask in asked.items():
-        # An old driver lacks functions of the package.
-        with suppress(nvml.NVMLError, nvml.NVMLLibraryMismatchError):
+        # An old driver lacks functions of the package. Whatever is raised here would cost all metrics of the service.
+        with suppress(Exception):
             value = ask()
             if value is not None:
                 yield name, float(value)
