@@ -126,7 +126,7 @@ def _operation_rules(system: MLSystem, scope: _Scope) -> list[dict[str, Any]]:
             # Memory is no sign: libraries take all of it at once and divide it themselves.
             f"max by ({scope.by}) (avg_over_time({busy}[5m])) > {GPU_BUSY:g}",
             "warning",
-            "a GPU of {{ $labels.version }} was busy {{ $value | humanizePercentage }} of 5 minutes; requests wait",
+            "a GPU of {{ $labels.version }} was busy {{ $value | humanizePercentage }} of 5 minutes",
             held="5m",
         ),
         _rule(

@@ -233,7 +233,7 @@ SATURATION = Row(
         ),
         Panel(
             "GPUs",
-            "Share of the time in which each GPU that a version may use computes; at 1 requests wait.",
+            "Share of the time in which each GPU that a version may use computes; at 1 no more requests fit.",
             (
                 Query(
                     f"max by (version, instance, gpu) ({_of('capstan_gpu_utilization_ratio')})",
