@@ -271,7 +271,8 @@ def test_a_challenger_that_answers_no_list_costs_no_user_a_request(world: World,
     for _ in range(5):
         started = time.monotonic()
         status, headers, body = world.ask()
-        assert time.monotonic() - started < 0.65  # the champion's answer goes out 0.3 s after it came
+        # The champion's answer goes out 0.3 s after it came; without that, one that hangs would cost 1.8 s.
+        assert time.monotonic() - started < 1.5
         assert (status, headers["x-capstan-version"]) == (200, "v1")
         assert [row["rank"] for row in body["predictions"]] == RANKS[V1]
         eventually(lambda request_id=headers["x-request-id"]: len(world.kept.of(request_id)) == 1)

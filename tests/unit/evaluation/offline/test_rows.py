@@ -175,7 +175,7 @@ def test_slices_and_rows_without_a_label_are_told(tmp_path: Path) -> None:
         (
             {},
             ("--task", "Regression", "--label", "counts", "--threshold", "0.7"),
-            "--threshold: 0.7 is for BinaryClassification, not for Regression",
+            "--threshold: 0.7 is for BinaryClassification and AnomalyDetection, not for Regression",
         ),
         ({}, ("--task", "Ranking", "--label", "counts"), "--group: Ranking needs the column of a row's group"),
         ({"probability": 1.5}, ("--task", "BinaryClassification", "--label", "late"), "must be a number from 0 to 1"),
