@@ -13,7 +13,7 @@ import numpy.typing as npt
 from capstan.domain.training import GateOutcome
 from capstan.domain.verdicts.quality import Decide
 from capstan.evaluation.bootstrap import measured, paired_difference
-from capstan.tasks import Predictions, Task
+from capstan.tasks import Metric, Predictions, Task
 from capstan.tasks.metric import Groups, Truth, numbered
 
 LEAST_DAYS = 5
@@ -74,6 +74,12 @@ class Window:
             self.unit,
         )
 
+    def judged_by(self, metric: Metric) -> Window:
+        """The rows about which the metric says anything; others, such as those without a label, are no evidence."""
+        if metric.judges is None or metric.facts.unit == "group":
+            return self
+        return self.part(metric.judges(self.truth))
+
     @property
     def day_count(self) -> int:
         return len(np.unique(self.days))
@@ -121,6 +127,7 @@ def judge(rule: GateRule, window: Window, *, seed: int) -> GateOutcome:
 
 def find(rule: GateRule, window: Window, *, seed: int) -> Finding:
     """The same with its numbers; `words` leave out the metric's name."""
+    window = window.judged_by(window.task.metrics[rule.metric])
     against = "" if window.rival is None else f"against {window.rival.name}: "
     rows = _rows_in_words(rule, window)
     if window.day_count < window.least:

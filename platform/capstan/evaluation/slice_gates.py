@@ -29,11 +29,12 @@ def judge_slices(
     if rule.decide is Decide.UNLESS_WORSE and names:
         rule = replace(rule, confidence=1 - (1 - rule.confidence) / min(len(names), MOST_VALUES))
     found: dict[str, tuple[int, Finding]] = {}
+    metric = window.task.metrics[rule.metric]
     for name in names[:MOST_VALUES]:
-        mask = grouping.of_rows == name
-        rows = int(mask.sum())
+        part = window.part(grouping.of_rows == name).judged_by(metric)
+        rows = len(part.truth)
         few = Finding(None, f"{rows:,} rows, needs {grouping.least_rows:,}")
-        found[name] = (rows, few if rows < grouping.least_rows else find(rule, window.part(mask), seed=seed))
+        found[name] = (rows, few if rows < grouping.least_rows else find(rule, part, seed=seed))
     outcome = GateOutcome(rule.metric, *_together(rule, grouping, found, len(names)))
     return outcome, _table(rule, window, grouping, found)
 

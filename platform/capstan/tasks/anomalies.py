@@ -96,7 +96,12 @@ def _by_known_labels(
             return np.full(len(weights), np.nan)
         return of_days(truth[known] == 1, predictions[SCORE][known], place[known], weights)
 
-    return of_rows(ANOMALIES.metric(name), of_window, resampled)
+    return _of_labelled(of_rows(ANOMALIES.metric(name), of_window, resampled))
+
+
+def _of_labelled(metric: Metric) -> Metric:
+    """The metric, which says that rows without a label are no evidence to it."""
+    return replace(metric, judges=is_known, wants="a label")
 
 
 def _precision_at(part: float) -> Metric:
@@ -151,8 +156,8 @@ def _metrics(part: float) -> Mapping[str, Metric]:
         _by_known_labels("averagePrecision", average_precision, average_precision_of_days),
         _by_known_labels("rocAuc", roc_auc, roc_auc_of_days),
         _precision_at(part),
-        from_sums(fact("precision"), _cells, _precision),
-        from_sums(fact("recall"), _cells, _recall),
+        _of_labelled(from_sums(fact("precision"), _cells, _precision)),
+        _of_labelled(from_sums(fact("recall"), _cells, _recall)),
         from_losses(fact("accuracy"), _wrong_flags, judges=is_known, wants="a label"),
         _gap(part),
     )

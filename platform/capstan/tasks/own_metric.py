@@ -15,10 +15,12 @@ import numpy.typing as npt
 from capstan.errors import InvalidDataError
 from capstan.own_code import made_by
 from capstan.spec.tasks import MetricFacts
+from capstan.tasks.anomalies import is_known
 from capstan.tasks.metric import (
     DayWeights,
     Floats,
     Groups,
+    Judges,
     Metric,
     Place,
     Truth,
@@ -50,22 +52,30 @@ def with_own_metrics(task: Task, metrics: Sequence[CustomMetric]) -> Task:
         return task
     judging = copy.copy(task)
     judging.facts = task.facts.with_metrics(one.facts for one in metrics)
-    own = {one.name: own_metric(one.facts, one.custom.factory, one.custom.parameters) for one in metrics}
+    judges = is_known if task.facts.label == "Anomaly" else None
+    own = {
+        one.name: own_metric(one.facts, one.custom.factory, one.custom.parameters, judges) for one in metrics
+    }
     judging.metrics = {**task.metrics, **own}
     return judging
 
 
-def own_metric(facts: MetricFacts, factory: str, parameters: Mapping[str, Any]) -> Metric:
-    """The metric that `module:name` makes; raises InvalidDataError that names the factory."""
-    measure = _Measure(factory, parameters)
-    return Metric(facts, measure, measure.resampled)
+def own_metric(
+    facts: MetricFacts, factory: str, parameters: Mapping[str, Any], judges: Judges | None = None
+) -> Metric:
+    """The metric that `module:name` makes; raises InvalidDataError that names the factory.
+
+    `judges`: which rows have a label; the function gets no others. None: all have one.
+    """
+    measure = _Measure(factory, parameters, judges)
+    return Metric(facts, measure, measure.resampled, judges=judges, wants="" if judges is None else "a label")
 
 
 class _Measure:
     """Calls the person's function; whatever it does wrong is an InvalidDataError that names its factory."""
 
-    def __init__(self, factory: str, parameters: Mapping[str, Any]) -> None:
-        self._factory = factory
+    def __init__(self, factory: str, parameters: Mapping[str, Any], judges: Judges | None) -> None:
+        self._factory, self._judges = factory, judges
         self._function: Callable[..., Any] = made_by(factory, parameters)
         if not callable(self._function):
             raise InvalidDataError(
@@ -126,6 +136,9 @@ class _Measure:
     def _measured(
         self, truth: Truth, predictions: Predictions, groups: Groups | None, weights: Weights
     ) -> float:
+        if self._judges is not None:
+            kept = self._judges(truth)
+            truth, predictions, weights = truth[kept] == 1, predictions.rows(kept), weights[kept]
         if not len(truth):
             return math.nan
         given: dict[str, Any] = {"weights": weights, "groups": None if groups is None else groups.copy()}

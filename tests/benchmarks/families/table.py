@@ -140,7 +140,8 @@ def main() -> None:
     load = f"{before:.1f} to {os.getloadavg()[0]:.1f}"
     text = (
         f"{table}\n\n{options.rows:,} training rows of {NUMBERS} numbers and {CATEGORIES} one-hot categories; 4,000 "
-        f"later ones. Of anomalies {UNUSUAL:.0%} of the rows have numbers that spread 1.5 times as far. "
+        f"later ones. For AnomalyDetection {UNUSUAL:.0%} of the rows are unusual: their numbers spread 1.5 times as "
+        "far. "
         f"One thread, {os.cpu_count()} cores under a load average of {load}. Default settings; voting and "
         "stacking are of a linear model and boosted trees, bagging is of a decision tree. Seconds are of processor "
         "time. One row: the median through transform and model in the process, without HTTP. "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import (
@@ -25,10 +26,13 @@ from capstan.errors import InvalidDataError
 from capstan.evaluation.bootstrap import measured
 from capstan.evaluation.gates import GateRule, Window, judge
 from capstan.evaluation.metrics import evaluate
+from capstan.monitoring.estimates.fitting import fit_estimator
+from capstan.spec.evaluation import CustomMetric
 from capstan.spec.families import Candidate
 from capstan.tasks import Learnt, learnt_from, task_named
 from capstan.tasks.anomalies import AnomalyDetection, precision_at_share
 from capstan.tasks.labels import label_of
+from capstan.tasks.own_metric import with_own_metrics
 from capstan.testing.lessons import UNUSUAL, lesson
 from capstan.training.families import fit_model
 from capstan.training.fitted.anomalies import Isolation
@@ -102,6 +106,44 @@ def test_a_gate_that_needs_labels_does_not_pass_without_and_one_of_the_share_can
         assert judge(rule, window, seed=1).passed is passed, metric
 
 
+LABELLED = ("averagePrecision", "rocAuc", "precisionAtShare", "precision", "recall", "accuracy")
+
+
+@pytest.mark.parametrize("metric", LABELLED)
+def test_rows_without_a_label_are_no_evidence_to_a_gate(metric: str) -> None:
+    truth, score = np.full(2000, np.nan), np.linspace(0, 1, 2000)
+    truth[1990:1993], score[1990:1993] = 1, 5.0
+    said = TASK.predictions(score, Learnt(threshold=2.0))
+    rule = GateRule(metric, Decide.NOT_WORSE, 0.0, 0.0, 0.9, math.inf, 0.95)
+    found = judge(rule, Window(TASK, truth, said, np.arange(2000) // 40), seed=1)
+    assert found.passed is None
+    assert "3 rows of 1 days" in found.message
+
+
+def test_a_metric_of_your_own_gets_rows_that_have_a_label_alone(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "missing_rows.py").write_text(
+        "def asked():\n"
+        "    def measure(truth, predictions, weights):\n"
+        "        return len(truth) + 0.5 * truth.mean()\n"
+        "    return measure\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    one = CustomMetric.model_validate(
+        {"name": "asked", "better": "Lower", "custom": {"factory": "missing_rows:asked"}}
+    )
+    task = with_own_metrics(TASK, [one])
+    truth = np.array([1.0, np.nan, 0.0, np.nan])
+    said = TASK.predictions(np.arange(4.0), Learnt(threshold=2.0))
+    assert evaluate(task, truth, said)["asked"] == 2.25
+
+
+def test_no_metric_is_estimated_from_rows_without_a_label() -> None:
+    table = pa.table({"x": np.arange(400.0)})
+    truth, said = np.full(400, np.nan), TASK.predictions(np.arange(400.0), Learnt(threshold=390.0))
+    estimator = fit_estimator(TASK, TASK.metrics["accuracy"], (), table, truth, said, np.arange(400))
+    assert "0 labelled rows, 200 are needed" in estimator.why_not
+
+
 def test_answers_are_those_of_scikit_learn_with_the_sign_turned() -> None:
     matrix = lesson("Anomaly").matrix
     model = make_pipeline(StandardScaler(), IsolationForest(contamination=0.07, random_state=3)).fit(matrix)
@@ -163,7 +205,6 @@ def test_one_row_through_an_isolation_forest_has_the_bits_of_the_table(trees: in
 
 
 def test_the_example_finds_most_malignant_lumps_without_a_label() -> None:
-    import runpy
     from datetime import UTC, datetime
 
     from capstan.data import extract, part_cases
@@ -172,7 +213,6 @@ def test_the_example_finds_most_malignant_lumps_without_a_label() -> None:
     from capstan.training.fitting import fit_candidate, predict
 
     example = Path(__file__).parents[3] / "examples/anomalies"
-    runpy.run_path(str(example / "prepare.py"))["prepare"]()
     now = datetime(2026, 1, 1, tzinfo=UTC)
     found = {}
     for file in ("system.yaml", "judged.yaml"):
@@ -189,3 +229,4 @@ def test_the_example_finds_most_malignant_lumps_without_a_label() -> None:
     assert np.array_equal(found["system.yaml"][0], found["judged.yaml"][0])
     assert math.isnan(found["system.yaml"][1]["averagePrecision"])
     assert found["judged.yaml"][1]["averagePrecision"] > 0.6
+    assert found["judged.yaml"][1]["recall"] > 0.5

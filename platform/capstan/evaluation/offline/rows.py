@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,10 @@ def evaluate_rows(task: Task, asked: Asked, *, seed: int) -> Evaluation:
     rng = np.random.default_rng(seed)
     texts = [asked.label] if task.facts.label == "Category" else []
     with prediction_table(asked.path, zone=asked.zone, texts=[*texts, *asked.slices]) as table:
+        if asked.threshold is None and task.facts.flagged_share is not None:
+            # Of all rows: those that somebody has labelled are often the unusual ones.
+            scores = table.numbers(Column("--prediction", asked.prediction))
+            asked = replace(asked, threshold=learnt_from(task, scores, None).threshold)
         left_out = table.with_label(Column("--label", asked.label), task.label)
         truth = task.label.truth(table.labels())
         groups = None if asked.group is None else _groups(table, asked.group)

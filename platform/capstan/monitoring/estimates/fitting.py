@@ -45,6 +45,15 @@ def fit_estimator(
 
     Where there can be no estimate, it is one that says why.
     """
+    if metric.judges is not None and metric.facts.unit == "row":
+        # Losses of the others are 0, which would be taken for right answers.
+        kept = metric.judges(truth)
+        table, truth, predictions, units = (
+            table.filter(kept),
+            truth[kept],
+            predictions.rows(kept),
+            units[kept],
+        )
     nothing = Estimator(metric.name, (), None, 0, len(truth))
     if len(truth) < LEAST_ROWS:
         few = f"the test window has {len(truth):,} labelled rows, {LEAST_ROWS} are needed; make data.split.test longer"
