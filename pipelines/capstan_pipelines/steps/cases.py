@@ -55,7 +55,7 @@ class Parted:
 
     def rows(self, indices: npt.NDArray[np.int64]) -> pa.Table:
         """The rows; without a copy where they stand together, as they do in order of time."""
-        if len(indices) and indices[-1] - indices[0] == len(indices) - 1:
+        if len(indices) and (np.diff(indices) == 1).all():
             return self.table.slice(int(indices[0]), len(indices))
         return self.table.take(indices)
 

@@ -70,9 +70,16 @@ def _runners_up(job: Job, choice: Choice, found: Mapping[str, dict[str, Any]]) -
 
 def _values(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) -> dict[str, float]:
     """Of the model's candidates; loops may end in any order, the file's says which is simpler."""
-    metric = job.system.spec.training.choose.metric
-    values = {name: found[name]["metrics"].get(metric) for name in model.fit_names if name in found}
-    return {name: math.nan if value is None else value for name, value in values.items()}
+    spec = job.system.spec
+    metric = spec.training.choose.metric
+    measured = {name: found[name]["metrics"].get(metric) for name in model.fit_names if name in found}
+    values = {name: math.nan if value is None else value for name, value in measured.items()}
+    baselines = {model.fit_name(one) for one in model.candidates if one.is_baseline}
+    others = {name: value for name, value in values.items() if name not in baselines}
+    # Who flags no row misses a small share by little: beside a model that flags some, that is no merit.
+    if metric == spec.task_facts.chosen_without_labels and any(map(math.isfinite, others.values())):
+        return others
+    return values
 
 
 def _choice(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) -> Choice:

@@ -67,9 +67,11 @@ def explained(judged: Judged, *, tried: Callable[[str, Callable[[], Any]], Any])
     contributions = told("contributions", lambda: _contributions(judged))
     order = [one.column for one in found] if found else list(_columns(judged))
     depends = told("partial dependence", lambda: _dependence(judged, order)) or []
-    quality = told("learning curve", lambda: _learning(judged))
     metric = _metric(judged)
     task, rows = judged.cases.task, judged.cases
+    # A share that is flagged is set and not learnt: no more of it is known of rows that were learnt from.
+    is_learnt = metric.name != task.facts.chosen_without_labels
+    quality = told("learning curve", lambda: _learning(judged)) if is_learnt else None
     curves = tried("curves", lambda: curves_of(task, rows.truth, judged.predictions)) or []
     return {
         "importances": [asdict(one) for one in found or ()],
