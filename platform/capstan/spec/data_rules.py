@@ -33,6 +33,22 @@ def target_is_the_label(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
+    "is a column of data.keys, which tells rows apart; name what is to be predicted",
+    *(
+        Cel(
+            f"{unless_there('self.data', part)} || self.objective.target != self.data.{part}",
+            field="objective.target",
+        )
+        for part in ("keys.id", "keys.time", "keys.stickyBy", "keys.group")
+    ),
+)
+def target_is_no_key(spec: MLSystemSpec) -> Iterator[Breach]:
+    keys, target = spec.data.keys, spec.objective.target
+    if target != UNKNOWN and target in (keys.id, keys.time, keys.sticky_by, keys.group):
+        yield Breach(("spec", "objective", "target"), target)
+
+
+@rule(
     "is the label itself; name the column with the moment it became known",
     Cel(
         "!has(self.label) || !has(self.label.availableAt) || self.label.column != self.label.availableAt",
@@ -112,17 +128,18 @@ def several_sources_have_a_query(spec: MLSystemSpec) -> Iterator[Breach]:
             f"self.features.all(f, (has(f.column) ? f.column : f.name) != self.data.{part})",
             field="features",
         )
-        for part in ("keys.id", "keys.time", "keys.group", "label.availableAt")
+        for part in ("keys.id", "keys.time", "keys.group", "label.column", "label.availableAt")
     ),
 )
 def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
     keys, label = spec.data.keys, spec.data.label
+    named = "data.label.column" if spec.data.has_label else "objective.target"
     reasons: dict[str | None, str] = {
         keys.id: "is keys.id: a model would learn cases by heart; drop the feature",
         keys.time: "is keys.time: a moment never comes back; derive an hour or weekday in data.query and use that",
         keys.group: "is keys.group: a group never comes back; drop the feature",
         label.available_at: "is data.label.availableAt: known only after the prediction (leakage); drop the feature",
-        label.column: "is data.label.column: the answer itself (leakage); drop the feature",
+        label.column: f"is {named}: the answer itself (leakage); drop the feature",
     }
     reasons.pop(UNKNOWN, None)
     reasons.pop(None, None)
@@ -356,6 +373,7 @@ RULES = (
     rows_are_drawn_by_classes_that_are_there,
     what_asks_for_times_has_them,
     target_is_the_label,
+    target_is_no_key,
     group_is_a_key_of_its_own,
     a_group_is_for_tasks_of_groups,
     label_is_dated_by_another_column,

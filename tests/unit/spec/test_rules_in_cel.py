@@ -34,6 +34,7 @@ BY_REQUEST = {"bandit": {"per": "Request", "batch": "1m"}}
 CLICKS = {"name": "clicks", "event": "click", "aggregate": "Rate", "window": "1d", "better": "Higher"}
 VALUES: tuple[tuple[str, Any], ...] = (
     ("objective.target", "delayed"),
+    ("objective.target", "flight_id"),
     ("objective.task", "Regression"),
     ("objective.losses", {"maximumError": 180}),
     ("objective.positive", "MM"),
@@ -447,6 +448,7 @@ def test_a_rule_is_broken_in_both_languages_by_some_change_and_kept_by_the_examp
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(VALUES), min_size=2, max_size=6, unique_by=lambda change: change[0]))
 @example(changes=[("objective.value", {"right": 1}), ("training.choose.metric", "value")])
+@example(changes=[("features.2.name", "late"), ("objective.target", "delayed")])
 @example(changes=[("objective.positive", "MM"), ("objective.value", {"truePositive": 5, "falsePositive": 1})])
 def test_python_and_cel_agree_on_any_mix_of_changes(changes: list[tuple[str, Any]]) -> None:
     try:

@@ -89,7 +89,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a feature of the target's name": (
         ODD,
         {"features": [{"name": "odd", "numeric": {}}]},
-        "is data.label.column: the answer itself",
+        "is objective.target: the answer itself",
     ),
 }
 
