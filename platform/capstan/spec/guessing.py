@@ -228,7 +228,11 @@ def guess(table: TableProfile, target: str | None, *, now: datetime, wishes: Wis
         raise _refused(
             f"no column of {table.file}{f' but {named!r}' if label is not None else ''} can be a feature: "
             f"{_why_none(guesses)}. Give the table columns "
-            "that are known before the label, or name another target"
+            + (
+                "that say something of a row"
+                if label is None
+                else "that are known before the label, or name another target"
+            )
         )
     stated = [
         {"column": column.name, "type": "Time", "written": column.written}
@@ -277,7 +281,7 @@ def guess(table: TableProfile, target: str | None, *, now: datetime, wishes: Wis
         "features": features,
         "training": {"candidates": _candidates(table, kind, guesses)},
     }
-    if wishes.by_requests and time is not None:
+    if wishes.by_requests and time is not None and label is not None:
         analysis = {"name": "quality", "decide": "UnlessWorse", "blocks": "Requests"}
         spec["rollout"] = {"analyses": [analysis]}
         reason = (
@@ -404,8 +408,17 @@ def _words(label: ColumnProfile, kind: LabelKind, guesses: list[Guess]) -> dict[
         return {}
     values = list(label.counts)
     plain = {value.lower() for value in values}
-    if plain <= {"1", "0", "1.0", "0.0"} or plain <= {"true", "false"}:
+    if label.distinct and (plain <= {"1", "0", "1.0", "0.0"} or plain <= {"true", "false"}):
         return {}
+    if label.distinct != 2:
+        shown = f" ({', '.join(values[:5])})" if values else ""
+        without = (
+            "" if kind not in LEARNT_WITHOUT_LABELS else ", or leave --target out: the task needs no label"
+        )
+        raise _refused(
+            f"{label.name!r} holds {label.distinct:,} different values{shown}, and a label that is true or false holds "
+            f"two; name another column{without}"
+        )
     named = [value for value in values if value.lower() in TRUE_WORDS]
     true = named[0] if len(named) == 1 else values[-1]
     why = "by its name" if len(named) == 1 else f"it is the rarer one ({label.counts[true]:,} rows)"

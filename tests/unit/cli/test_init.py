@@ -264,6 +264,27 @@ def test_a_table_without_a_label_is_described_for_a_task_that_needs_none(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        (["fraud", "", ""], "'mark' holds 1 different values (fraud)"),
+        (["a", "b", "c"], "'mark' holds 3 different values (a, b, c)"),
+        (["", "", ""], "'mark' holds 0 different values"),
+    ],
+    ids=["one", "three", "none"],
+)
+def test_a_label_of_another_number_of_values_than_two_is_refused(
+    marks: list[str], told: str, tmp_path: Path
+) -> None:
+    file = _unlabelled(tmp_path, amount=[1.5, 2.5, 3.5] * 20, mark=marks * 20)
+    found = CliRunner().invoke(app, ["init", str(file), "--task", "AnomalyDetection", "--target", "mark"])
+    assert found.exit_code != 0
+    words = " ".join(found.output.split())
+    assert told in words
+    assert "leave --target out: the task needs no label" in words
+    assert not (tmp_path / "system.yaml").exists()
+
+
+@pytest.mark.parametrize(
     ("options", "told"),
     [
         ([], "nothing says what is to be predicted; name the column with --target"),
