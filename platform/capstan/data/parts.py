@@ -98,7 +98,9 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
 
     def part(name: str, rows: Indices, start: datetime, end: datetime) -> Part:
         within = (missing >= _utc(start)) & (missing < _utc(end))
-        return Part(name, start, end, len(rows), label.tally(truth[rows]), int(within.sum()))
+        # Where rows without a label are learnt from, the tally says how many they are.
+        unlabelled = int(within.sum()) if system.spec.task_facts.needs_labels else 0
+        return Part(name, start, end, len(rows), label.tally(truth[rows]), unlabelled)
 
     training = part("training", parts.training, first, validation_start)
     validation = part("validation", parts.validation, validation_start, test_start)
@@ -186,7 +188,11 @@ def _field(system: MLSystem) -> str:
 
 def _ways_out(system: MLSystem, parts: list[Part]) -> str:
     if system.spec.data.keys.time is None:
-        return "Train on more rows, or make the share of the part larger"
+        way = "Train on more rows, or make the share of the part larger"
+        metric = TASK_FACTS[system.spec.objective.task].chosen_without_labels
+        return (
+            f"{way}, or choose by {metric}" if metric and "validation" in [one.name for one in parts] else way
+        )
     delay = format_duration(system.spec.data.label.maximum_delay)
     split = system.spec.data.split.by_time
     ways = [
@@ -195,9 +201,10 @@ def _ways_out(system: MLSystem, parts: list[Part]) -> str:
     ]
     names = [part.name for part in parts]
     if "validation" in names:
-        length, loss = format_duration(split.validation), TASK_FACTS[system.spec.objective.task].compared_by
+        length, facts = format_duration(split.validation), TASK_FACTS[system.spec.objective.task]
+        metric = facts.chosen_without_labels or facts.compared_by
         ways.append(
-            f"if other labels are rare, lengthen data.split.byTime.validation ({length}), or choose by {loss}"
+            f"if other labels are rare, lengthen data.split.byTime.validation ({length}), or choose by {metric}"
         )
     if "training" in names:
         ways.append(
@@ -230,6 +237,9 @@ def _of_classes(training: Part, validation: Part, test: Part, system: MLSystem) 
                 f"{field}: {part}: what needs different labels can't be measured there. "
                 + _ways_out(system, [part])
             )
+            continue
+        if not system.spec.task_facts.needs_labels:
+            # What is learnt does not depend on the labels of the training rows.
             continue
         absent = [name for name in training.labels.classes if name not in part.labels.classes]
         if absent:

@@ -51,7 +51,11 @@ def learns_by(changes: Sequence[Change]) -> list[str]:
 
 def _document(system: MLSystem) -> dict[str, Any]:
     document: dict[str, Any] = system.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {**document["spec"], "metadata": document["metadata"]}
+    spec = document["spec"]
+    if not system.spec.data.has_label:
+        # It stands for none: a label of the same column is a change.
+        del spec["data"]["label"]
+    return {**spec, "metadata": document["metadata"]}
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
