@@ -208,8 +208,8 @@ class Categorical(FeatureSettings):
         ge=2,
         le=4096,
         description=(
-            "Columns of Hashing, 32 if left out; one more stands for a missing value. With fewer more "
-            "categories share one."
+            "Columns of Hashing, 32 if left out; one more stands for a missing value. The fewer columns, the "
+            "more categories share one."
         ),
         examples=[64],
     )
@@ -291,8 +291,8 @@ class Feature(OneOf):
     max_missing: Share | None = Field(
         None,
         description=(
-            "A training leaves the feature out, and tells its name, where more of its training rows have no "
-            "value. Without it the feature stays, however many values are missing."
+            "A training leaves the feature out, and says so by name, if a larger share of its rows than this has "
+            "no value. Without it the feature stays, however many values are missing."
         ),
         examples=["60%"],
     )

@@ -61,7 +61,7 @@ def evaluate(
         typer.Option(
             help=f"From which probability on an answer is true; of {ANOMALIES.name} the score above which a row is "
             "flagged.",
-            show_default="0.5; of scores that which flags 1% of the rows",
+            show_default=f"0.5; of {ANOMALIES.name} the score that flags 1% of the rows",
         ),
     ] = None,
     metric: Annotated[
