@@ -95,5 +95,5 @@ def test_where_no_row_to_choose_by_has_a_label_the_way_out_is_what_needs_none(tm
     cases = extract(given, as_of=NOW, labels_as_of=NOW)
     unknown = pa.nulls(cases.num_rows, pa.bool_())
     cases = cases.set_column(cases.schema.get_field_index("odd"), "odd", unknown)
-    with pytest.raises(InvalidDataError, match="24 unknown: .* or choose by flaggedShareGap$"):
+    with pytest.raises(InvalidDataError, match=r"24 unknown: .* or choose by flaggedShareGap$"):
         part_cases(cases, given, as_of=NOW)
