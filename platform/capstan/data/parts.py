@@ -187,21 +187,19 @@ def _field(system: MLSystem) -> str:
 
 
 def _ways_out(system: MLSystem, parts: list[Part]) -> str:
+    facts, names = TASK_FACTS[system.spec.objective.task], [part.name for part in parts]
     if system.spec.data.keys.time is None:
         way = "Train on more rows, or make the share of the part larger"
-        metric = TASK_FACTS[system.spec.objective.task].chosen_without_labels
-        return (
-            f"{way}, or choose by {metric}" if metric and "validation" in [one.name for one in parts] else way
-        )
+        metric = facts.chosen_without_labels
+        return f"{way}, or choose by {metric}" if metric and "validation" in names else way
     delay = format_duration(system.spec.data.label.maximum_delay)
     split = system.spec.data.split.by_time
     ways = [
         f"If some labels come later than others, data.label.maximumDelay ({delay}) is too short: "
         "write the longest time that a label takes"
     ]
-    names = [part.name for part in parts]
     if "validation" in names:
-        length, facts = format_duration(split.validation), TASK_FACTS[system.spec.objective.task]
+        length = format_duration(split.validation)
         metric = facts.chosen_without_labels or facts.compared_by
         ways.append(
             f"if other labels are rare, lengthen data.split.byTime.validation ({length}), or choose by {metric}"

@@ -5,6 +5,7 @@ Where the file gives the order, the numbers are its places in it.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,15 +68,10 @@ class CategoricalSettings:
 
     def unlisted(self, table_column: Any) -> dict[str, int]:
         """Categories of the column that `order` lacks, with their rows; empty without an order."""
-        kind = type_of(table_column)
-        listed = {category(text, kind) for text in self.order or ()}
         if self.order is None:
             return {}
-        return {
-            text: count
-            for text, count in counts(table_column, kind).items()
-            if text is not None and text not in listed
-        }
+        kind = type_of(table_column)
+        return _others(counts(table_column, kind), [category(text, kind) for text in self.order])
 
     def _ordered(
         self, order: tuple[str, ...], kind: ColumnType, found: dict[str | None, int]
@@ -87,7 +83,7 @@ class CategoricalSettings:
                 f"features.{self.name}.categorical.order: {twice!r} is there twice as a value of the column "
                 f"{self.column!r}, whose type is {kind.value}; keep each value once"
             )
-        others = {text: count for text, count in found.items() if text is not None and text not in listed}
+        others = _others(found, listed)
         if others and not any(text in found for text in listed if text is not None):
             shown = ", ".join(repr(text) for text in list(others)[:5])
             raise InvalidDataError(
@@ -95,6 +91,11 @@ class CategoricalSettings:
                 f"column {self.column!r} holds one of them (it holds {shown}); write them as the column does"
             )
         return FittedCategorical(self, kind, listed, len(others), sum(others.values()))
+
+
+def _others(found: Mapping[str | None, int], listed: Collection[str | None]) -> dict[str, int]:
+    known = set(listed)
+    return {text: count for text, count in found.items() if text is not None and text not in known}
 
 
 @dataclass(frozen=True)
