@@ -1,7 +1,8 @@
 # Every habit has one word; `make help` lists them.
 SHELL := /bin/bash
 PYTHON ?= python3
-UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+# uv is on PATH, or `make setup` puts it in .uv. One that was on PATH then may be gone now: the locked packages bring uv too.
+UV := $(shell command -v uv || command -v .uv/bin/uv || command -v .venv/bin/uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 EXAMPLE := examples/flight-delays/system.yaml
 STAMP := .venv/.capstan-setup
