@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,10 @@ import pyarrow.compute as pc
 from capstan.spec.system import MLSystemSpec
 from capstan.tasks.metric import numbered
 
-TABLE, PARTS, WARNINGS = "cases.arrow", "parts.npz", "warnings.json"
+if TYPE_CHECKING:
+    from capstan.data.folds import Folds
+
+TABLE, PARTS, TOLD = "cases.arrow", "parts.npz", "told.json"
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -39,19 +44,41 @@ class Parted:
     test: npt.NDArray[np.int64]
     warnings: tuple[str, ...] = ()
     """What is wrong with how the parts fall."""
+    folds: Folds | None = None
+    """Of training and validation; None: the validation rows alone choose."""
+    tables: tuple[Mapping[str, Any], ...] = ()
+    """How the parts fall, for the report."""
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_table(self.table, folder / TABLE)
-        np.savez(folder / PARTS, training=self.training, validation=self.validation, test=self.test)
-        (folder / WARNINGS).write_text(json.dumps(self.warnings))
+        folds = {} if self.folds is None else {"folds": self.folds.of_rows}
+        np.savez(folder / PARTS, training=self.training, validation=self.validation, test=self.test, **folds)
+        told: dict[str, Any] = {"warnings": self.warnings, "tables": self.tables}
+        told["is_forward"] = self.folds is not None and self.folds.is_forward
+        (folder / TOLD).write_text(json.dumps(told))
 
     @classmethod
     def read(cls, folder: Path) -> Parted:
-        warnings = tuple(json.loads((folder / WARNINGS).read_text()))
+        told = json.loads((folder / TOLD).read_text())
         with np.load(folder / PARTS) as parts:
             indices = (parts["training"], parts["validation"], parts["test"])
-            return cls(read_table(folder / TABLE), *indices, warnings)
+            of_rows = parts.get("folds")
+        table = read_table(folder / TABLE)
+        folds = None
+        if of_rows is not None:
+            from capstan.data.folds import Folds
+
+            folds = Folds(of_rows, told["is_forward"])
+        return cls(table, *indices, tuple(told["warnings"]), folds, tuple(told["tables"]))
+
+    @property
+    def choosing(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """The rows that learn and those that choose, fold by fold; without folds once."""
+        if self.folds is None:
+            yield self.training, self.validation
+        else:
+            yield from self.folds
 
     def rows(self, indices: npt.NDArray[np.int64]) -> pa.Table:
         """The rows; without a copy where they stand together, as they do in order of time."""

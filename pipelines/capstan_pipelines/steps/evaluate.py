@@ -103,6 +103,7 @@ def _evaluation(
                 *slice_tables(slices, task.facts),
                 *tables,
                 *understood.pop("tables"),
+                *cases.tables,
             ],
         ),
         "metrics": metrics,

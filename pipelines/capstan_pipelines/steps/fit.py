@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
     with step(f"fit {name}") as say:
         started = time.perf_counter()
         result: dict[str, Any] = {"name": name, "failure": "", "metrics": {}, "settings": {}}
-        result |= {"search": None, "warnings": [], "interval": None, "cost": {}}
+        result |= {"search": None, "warnings": [], "interval": None, "cost": {}, "folds": None}
         try:
             result.update(_fitted(Job(job_folder), name, Parted.read(Path(cases_folder)), say))
         except Exception as error:
@@ -44,57 +45,96 @@ def _fitted(job: Job, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
 
 
 def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> dict[str, Any]:
+    """On each fold; without folds on the validation rows."""
     spec, (model, candidate) = job.system.spec, candidate_named(job, name)
-    rows = windowed(job, cases, cases.training)
     metric = task.metrics[spec.training.choose.metric]
-    train = Cases.of_model(cases.rows(rows), job.system, model)
-    validation = Cases.of_model(cases.rows(cases.validation), job.system, model)
+    pairs = [
+        (
+            Cases.of_model(cases.rows(windowed(job, cases, learns)), job.system, model),
+            Cases.of_model(cases.rows(judges), job.system, model),
+        )
+        for learns, judges in cases.choosing
+    ]
     if candidate.is_baseline:
         # Known without a model, so without the seconds that importing scikit-learn costs.
-        baseline = task.baseline(train.truth, len(validation.truth))
-        metrics = evaluate(task, validation.truth, baseline, validation.groups)
-        say(f"{metric.name} {metrics[metric.name]:.4f}")
-        return {"metrics": metrics, "interval": _interval(job, metric, validation, baseline)}
+        said = [task.baseline(train.truth, len(judged.truth)) for train, judged in pairs]
+        metrics = [
+            evaluate(task, judged.truth, one, judged.groups)
+            for (_, judged), one in zip(pairs, said, strict=True)
+        ]
+        folded = over_folds(metrics, metric.name)
+        say(f"{metric.name} {folded['metrics'][metric.name]:.4f}")
+        return {**folded, "interval": _interval(job, metric, pairs, said)}
     from capstan.training.cost import fit_cost, row_seconds, size_of
     from capstan.training.fitting import fit_candidate, predict
     from capstan.training.search import searched_of, settings_of
 
     found = None
     if searched_of(candidate, spec.training.candidates):
-        found = searched(job, name, metric, train, validation, say)
+        found = searched(job, name, metric, pairs, say)
     settings = None if found is None or found.best is None else settings_of(candidate, found.best)
-    with fit_cost() as cost:
-        fitted = fit_candidate(
-            candidate,
-            model.features,
-            train,
-            seed=job.seed,
-            threads=spec.training.threads,
-            settings=settings,
-            reweigh_by=reweigh_by(job),
-            others=spec.training.candidates,
-        )
-    predictions = predict(task, fitted.pipeline, validation.table, threads=spec.training.threads)
-    metrics = evaluate(task, validation.truth, predictions, validation.groups)
+    said, metrics, costs, warnings = [], [], [], dict[str, None]()
+    for train, judged in pairs:
+        with fit_cost() as cost:
+            fitted = fit_candidate(
+                candidate,
+                model.features,
+                train,
+                seed=job.seed,
+                threads=spec.training.threads,
+                settings=settings,
+                reweigh_by=reweigh_by(job),
+                others=spec.training.candidates,
+            )
+        predictions = predict(task, fitted.pipeline, judged.table, threads=spec.training.threads)
+        said.append(predictions)
+        metrics.append(evaluate(task, judged.truth, predictions, judged.groups))
+        costs.append(cost)
+        warnings |= dict.fromkeys(fitted.warnings)
+    folded = over_folds(metrics, metric.name)
     tried = "" if found is None else f" after {counted(found)}"
-    say(f"{metric.name} {metrics[metric.name]:.4f}{tried}" + "".join(f"; {one}" for one in fitted.warnings))
+    say(
+        f"{metric.name} {folded['metrics'][metric.name]:.4f}{tried}" + "".join(f"; {one}" for one in warnings)
+    )
     return {
-        "metrics": metrics,
+        **folded,
         "settings": dict(fitted.settings),
         "search": None if found is None else search_document(found, metric.facts),
-        "warnings": list(fitted.warnings),
-        "interval": _interval(job, metric, validation, predictions),
+        "warnings": list(warnings),
+        "interval": _interval(job, metric, pairs, said),
         "cost": {
-            "fit_seconds": round(cost.seconds, 3),
-            "fit_memory_bytes": cost.memory_bytes,
-            "row_seconds": row_seconds(fitted.pipeline, validation.table),
+            "fit_seconds": round(sum(cost.seconds for cost in costs) / len(costs), 3),
+            "fit_memory_bytes": max(cost.memory_bytes for cost in costs),
+            "row_seconds": row_seconds(fitted.pipeline, judged.table),
             "bytes": size_of(fitted.pipeline),
         },
     }
 
 
-def _interval(job: Job, metric: Metric, validation: Cases, predictions: Predictions) -> list[float] | None:
-    """The two ends between which the metric lies with 95 %; None where the rows are of one day, or do not define it."""
+def over_folds(metrics: Sequence[Mapping[str, float]], metric: str) -> dict[str, Any]:
+    """The mean of each metric, and of the one that decides its value in each fold with the standard deviation.
+
+    A fold that does not define a metric leaves its mean undefined: means of different folds are not compared.
+    """
+    if len(metrics) == 1:
+        return {"metrics": dict(metrics[0])}
+    values = [float(one[metric]) for one in metrics]
+    return {
+        "metrics": {name: float(np.mean([one[name] for one in metrics])) for name in metrics[0]},
+        "folds": {"values": values, "spread": float(np.std(values, ddof=1))},
+    }
+
+
+def _interval(
+    job: Job, metric: Metric, pairs: Sequence[tuple[Cases, Cases]], said: Sequence[Predictions]
+) -> list[float] | None:
+    """The two ends between which the metric lies with 95 %; None where the rows are of one day, or do not define it.
+
+    None of folds too: their models are several, and the spread of the folds is told instead.
+    """
+    if len(pairs) > 1:
+        return None
+    ((_, validation),), (predictions,) = pairs, said
     days = resampled_by(validation.table, job.system.spec)
     if len(np.unique(days)) < 2:
         return None

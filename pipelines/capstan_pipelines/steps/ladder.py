@@ -8,27 +8,39 @@ from typing import Any
 from capstan.evaluation.tables import Cell, table
 from capstan.spec.tasks import MetricFacts
 
+_OF_VALIDATION = (
+    "95 % is of resampled days, or of rows without a time. A row is timed where it was fitted, without HTTP. "
+    "Memory is what the fit took beyond the process as it was."
+)
+_OF_FOLDS = (
+    "Mean of {folds} folds; spread is their standard deviation. Seconds of a fit are the mean of the folds. Memory is "
+    "that of the largest."
+)
+
 
 def ladder(candidates: Sequence[Mapping[str, Any]], metric: MetricFacts, reason: str) -> dict[str, Any]:
     """A table of what the step `fit` wrote of each candidate; a failed one has no values."""
+    folds: list[float] = next((one["folds"]["values"] for one in candidates if one.get("folds")), [])
+    sure = ["spread", "worst fold"] if folds else ["95 % from", "to"]
     return table(
         "Ladder",
         ("candidate", "what it is worth and costs"),
         [one["name"] for one in candidates],
-        [metric.title, "95 % from", "to", "fit s", "row µs", "size KiB", "memory MiB"],
+        [metric.title, *sure, "fit s", "row µs", "size KiB", "memory MiB"],
         [_line(one, metric) for one in candidates],
         notes=[
             reason,
-            "95 % is of resampled days, or of rows without a time. A row is timed where it was fitted, without HTTP. "
-            "Memory is what the fit took beyond the process as it was.",
+            _OF_FOLDS.format(folds=len(folds)) if folds else _OF_VALIDATION,
         ],
-        whose="the validation rows",
+        whose="the folds" if folds else "the validation rows",
     )
 
 
 def _line(fitted: Mapping[str, Any], metric: MetricFacts) -> list[Cell]:
     cost = fitted["cost"]
     low, high = fitted["interval"] or (None, None)
+    if folds := fitted.get("folds"):
+        low, high = folds["spread"], min(folds["values"], key=lambda value: metric.sign * value)
     row, size, memory = cost.get("row_seconds"), cost.get("bytes"), cost.get("fit_memory_bytes")
     return [
         fitted["metrics"].get(metric.name),

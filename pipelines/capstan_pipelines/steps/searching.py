@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,9 @@ STUDIES = "studies"
 """Folder of the run with a journal for each search, so that a run that is started again goes on with its trials."""
 
 
-def searched(job: Job, name: str, metric: Metric, train: Cases, validation: Cases, say: Telling) -> Found:
+def searched(
+    job: Job, name: str, metric: Metric, pairs: Sequence[tuple[Cases, Cases]], say: Telling
+) -> Found:
     """What a search for the candidate of this name in runs finds; raises InvalidDataError if no trial finished."""
     from capstan.training.search import budget_of
     from capstan.training.search.on_validation import search_candidate
@@ -42,8 +44,7 @@ def searched(job: Job, name: str, metric: Metric, train: Cases, validation: Case
         return search_candidate(
             candidate,
             model.features,
-            train,
-            validation,
+            *pairs[0],
             seed=job.seed,
             score=score,
             budget=budget_of(candidate, seconds=seconds),
@@ -52,6 +53,7 @@ def searched(job: Job, name: str, metric: Metric, train: Cases, validation: Case
             others=spec.training.candidates,
             journal=_journal(job, name, Path(passing)),
             scored_by=_scored_by(job, metric),
+            further=pairs[1:],
             tell=telling(say, metric.facts, of=name),
         )
 

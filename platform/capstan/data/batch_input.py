@@ -63,7 +63,10 @@ def as_asked(system: MLSystem, given: BatchInput, columns: Collection[str]) -> M
         made = Source.model_validate({"name": name, kind: settings}, by_name=True)
         sources = (*sources, made)
     assert name is not None
-    read = data.model_copy(update={"sources": sources, "query": f"select * from {quote(name)}", "checks": ()})
+    parted = data.split.model_copy(update={"group": None})
+    read = data.model_copy(
+        update={"split": parted, "sources": sources, "query": f"select * from {quote(name)}", "checks": ()}
+    )
     changed = spec.model_copy(
         update={
             "data": read,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstan.data import split as splits
-from capstan.data.extraction import CONTENT_DIGITS, trainable
+from capstan.data.crossing import Crossings, crossing_warnings, crossings
+from capstan.data.extraction import trainable
+from capstan.data.folds import Folds, fold
 from capstan.data.split import Indices, Parts, by_time, part_starts
+from capstan.data.units import drawn_units, rows_without_group
 from capstan.errors import InvalidDataError
+from capstan.spec.data import CLASSES
 from capstan.spec.system import MLSystem
 from capstan.spec.tasks import TASK_FACTS
 from capstan.spec.units import format_duration
@@ -62,6 +67,10 @@ class PartedCases:
     validation: Part
     test: Part
     warnings: tuple[str, ...]
+    crossings: Crossings
+    """What the parts share."""
+    folds: Folds | None = None
+    """Of training and validation; None: the file asks for none."""
 
     @property
     def held_out(self) -> float:
@@ -106,14 +115,19 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
     validation = part("validation", parts.validation, validation_start, test_start)
     test = part("test", parts.test, test_start, until)
     _require_different_labels(training, validation, system)
-    warnings = tuple(_warnings(training, validation, test, system))
-    return PartedCases(table, parts, until, training, validation, test, warnings)
+    found = crossings(table, parts, system)
+    folds = _folds(parts, times, truth, system)
+    warnings = (
+        *_warnings(training, validation, test, system),
+        *crossing_warnings(found, system, field=_field(system)),
+    )
+    return PartedCases(table, parts, until, training, validation, test, warnings, found, folds)
 
 
 def _drawn(cases: pa.Table, table: pa.Table, truth: npt.NDArray[np.generic], system: MLSystem) -> PartedCases:
     """Parts of rows that have no time; rows that are alike, and those of one group, are drawn together."""
     kind, shares = system.spec.drawn_split
-    units = _units(table, system)
+    units = drawn_units(table, system)
     _, first = np.unique(units, return_index=True)
     lengths = {"validation": shares.validation, "test": shares.test}
     drawn = (
@@ -129,35 +143,66 @@ def _drawn(cases: pa.Table, table: pa.Table, truth: npt.NDArray[np.generic], sys
         rows = getattr(parts, name)
         if not len(rows):
             raise InvalidDataError(
-                f"data.split.{kind}: no row is drawn for {name} of {len(first):,} rows that differ; train on more "
+                f"data.split.{kind}: no row is drawn for {name} of {len(first):,} "
+                f"{'groups' if kind == 'group' else 'rows that differ'}; train on more "
                 "rows, or make the shares of validation and test larger"
             )
         found.append(Part(name, None, None, len(rows), label.tally(truth[rows]), 0))
     training, validation, test = found
     _require_different_labels(training, validation, system)
-    warnings = [*_of_classes(training, validation, test, system)]
+    shared = crossings(table, parts, system)
+    folds = _folds(parts, units, truth, system)
+    warnings = [
+        *_of_classes(training, validation, test, system),
+        *crossing_warnings(shared, system, field=_field(system)),
+    ]
     if unlabelled and system.spec.task_facts.needs_labels:
         warnings.append(
             f"data.label.column: {unlabelled:,} rows have no label, and nothing is learnt from them"
         )
     alike = table.num_rows - len(first)
-    if alike and system.spec.data.keys.group is None:
+    if kind == "group":
+        warnings += rows_without_group(table, system)
+    elif alike and system.spec.data.keys.group is None:
         warnings.append(
             f"data: {alike:,} of {table.num_rows:,} rows repeat another one; those that are alike are in one part, so "
             "that no model is judged on a row that it has learnt"
         )
-    return PartedCases(table, parts, None, training, validation, test, tuple(warnings))
+    return PartedCases(table, parts, None, training, validation, test, tuple(warnings), shared, folds)
 
 
-def _units(table: pa.Table, system: MLSystem) -> Indices:
-    """Which rows must not be parted from each other, numbered."""
-    keys = system.spec.data.keys
-    names = table[keys.group or keys.id_column]
-    if keys.group is None and keys.id is None:
-        names = pc.utf8_slice_codeunits(names, 0, CONTENT_DIGITS)
-    _, units = np.unique(names.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    numbered: Indices = units.astype(np.int64)
-    return numbered
+def _folds(
+    parts: Parts, units: npt.NDArray[Any], truth: npt.NDArray[np.generic], system: MLSystem
+) -> Folds | None:
+    """The folds of training and validation, if the file asks for some; raises InvalidDataError for folds that say
+    nothing."""
+    spec, count = system.spec, system.spec.training.choose.folds
+    if count is None:
+        return None
+    kind, shares = spec.drawn_split
+    label = task_of(spec).label
+    rows = np.sort(np.concatenate([parts.training, parts.validation]))
+    folds = fold(
+        "byTime" if spec.data.keys.time is not None else kind,
+        count,
+        rows,
+        of=len(truth),
+        units=units[rows],
+        labels=truth[rows] if spec.task_facts.label in CLASSES and spec.task_facts.needs_labels else None,
+        seed=shares.seed,
+    )
+    metric = spec.task_facts.metric(spec.training.choose.metric)
+    for number, (learns, judged) in enumerate(folds, 1):
+        tallies = {"learns from": label.tally(truth[learns]), "judges": label.tally(truth[judged])}
+        needs = {"learns from": spec.task_facts.needs_labels, "judges": metric.needs_classes}
+        for word, tally in tallies.items():
+            if needs[word] and tally.is_constant:
+                rows_of = learns if word == "learns from" else judged
+                raise InvalidDataError(
+                    f"training.choose.folds: fold {number} of {count} {word} {len(rows_of):,} rows with the labels "
+                    f"{tally.words}, and different ones are needed; write fewer folds, or train on more rows"
+                )
+    return folds
 
 
 def last_judged(times: npt.NDArray[np.datetime64], until: datetime, test: timedelta) -> datetime:

@@ -455,6 +455,18 @@ class Drawn(SpecModel):
         return require(self, DRAWN_RULES)
 
 
+class DrawnByGroup(Drawn):
+    """Shares of the groups that are drawn for validation and test; the others train."""
+
+    by: ColumnName = Field(
+        description=(
+            "Column whose values are the groups, such as the id of a customer; it need not be a feature. No group is "
+            "in two parts. Rows without a value are each a group."
+        ),
+        examples=["customer"],
+    )
+
+
 class Split(SpecModel):
     """How rows are divided into training, validation and test."""
 
@@ -478,6 +490,14 @@ class Split(SpecModel):
             "without a time whose labels are classes."
         ),
         examples=[{"validation": "15%", "test": "20%"}],
+    )
+    group: DrawnByGroup | None = Field(
+        None,
+        description=(
+            "At random, by whole groups, so that a model is judged on customers, patients or machines that it has not "
+            "learnt from. For rows without a time."
+        ),
+        examples=[{"by": "customer", "validation": "15%", "test": "20%"}],
     )
     refit: Flag = Field(
         True,

@@ -171,7 +171,7 @@ def allowed_leaks_are_features(spec: MLSystemSpec) -> Iterator[Breach]:
             yield Breach(("spec", "data", "leaks", "allow", index), message=message)
 
 
-@rule("is known only with the label; slice by what is known at the prediction", why_no_cel=UNTRIED)
+@rule("is known only with the label; group by what is known at the prediction", why_no_cel=UNTRIED)
 def slices_are_known_at_the_prediction(spec: MLSystemSpec) -> Iterator[Breach]:
     label = spec.data.label
     for location, column in spec.groupings():
@@ -272,13 +272,18 @@ def labels_are_dated_where_rows_are(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
-    "are two ways to part the same rows; keep one of data.split.random and data.split.stratified",
-    Cel("!has(self.split.random) || !has(self.split.stratified)", "data", "split"),
+    "are two ways to part the same rows; keep one of data.split.random, data.split.stratified and data.split.group",
+    Cel(
+        "[has(self.split.random), has(self.split.stratified), has(self.split.group)].filter(given, given).size() <= 1",
+        "data",
+        "split",
+    ),
 )
 def rows_are_drawn_in_one_way(spec: MLSystemSpec) -> Iterator[Breach]:
     split = spec.data.split
-    if split.random is not None and split.stratified is not None:
-        way = "keep one of data.split.random and data.split.stratified"
+    given = [one for one in (split.random, split.stratified, split.group) if one is not None]
+    if len(given) > 1:
+        way = "keep one of data.split.random, data.split.stratified and data.split.group"
         yield Breach(("spec", "data", "split"), message=f"has two ways to part the same rows; {way}")
 
 
@@ -287,12 +292,16 @@ def rows_are_drawn_in_one_way(spec: MLSystemSpec) -> Iterator[Breach]:
     "from; write byTime, or drop data.keys.time",
     *(
         Cel(f"!has(self.keys.time) || !has(self.split.{kind})", "data", f"split.{kind}")
-        for kind in ("random", "stratified")
+        for kind in ("random", "stratified", "group")
     ),
 )
 def rows_are_drawn_where_they_have_no_time(spec: MLSystemSpec) -> Iterator[Breach]:
     split = spec.data.split
-    for kind, drawn in (("random", split.random), ("stratified", split.stratified)):
+    for kind, drawn in (
+        ("random", split.random),
+        ("stratified", split.stratified),
+        ("group", split.group),
+    ):
         if spec.data.keys.time is not None and drawn is not None:
             message = (
                 f"draws rows at random although {spec.data.keys.time!r} dates them, so a model would be judged on days "
@@ -327,7 +336,9 @@ def what_asks_for_times_has_them(spec: MLSystemSpec) -> Iterator[Breach]:
     way = "name the column with the moment of each row in data.keys.time, or"
     split, window = spec.data.split, spec.training.window
     if "by_time" in split.model_fields_set:
-        message = f"parts rows by a time, and data.keys.time is not given; {way} write random or stratified"
+        message = (
+            f"parts rows by a time, and data.keys.time is not given; {way} write random, stratified or group"
+        )
         yield Breach(("spec", "data", "split", "byTime"), message=message)
     if window.duration is not None:
         length = format_duration(window.duration)

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 _NOT_IN_THIS_VERSION = {
     "training.imbalance": "class weights and focal loss",
     "training.ensemble": "ensembles",
-    "data.split.random": "random splits",
-    "data.split.byGroup": "splits by group",
     "features.text": "text features",
     "features.image": "image features",
     "features.embedding": "embeddings",

@@ -240,7 +240,7 @@ def nothing_is_read_from_a_models_target(spec: MLSystemSpec) -> Iterator[Breach]
     for location, column in spec.groupings():
         if column in owners:
             reason = f"is the target of the model {owners[column]!r}, known only with the label"
-            message = f"{column!r} {reason}; slice by what is known at the prediction"
+            message = f"{column!r} {reason}; group by what is known at the prediction"
             yield Breach(location, message=message)
 
 

@@ -140,13 +140,15 @@ class MLSystemSpec(SpecModel):
     )
 
     @property
-    def drawn_split(self) -> tuple[Literal["stratified", "random"], Drawn]:
+    def drawn_split(self) -> tuple[Literal["stratified", "random", "group"], Drawn]:
         """How rows without a time are parted: what the file says, else by classes where labels are some."""
         split = self.data.split
         if split.stratified is not None:
             return "stratified", split.stratified
         if split.random is not None:
             return "random", split.random
+        if split.group is not None:
+            return "group", split.group
         return ("stratified" if self.objective.facts.label in CLASSES else "random"), Drawn()
 
     @property
@@ -166,6 +168,8 @@ class MLSystemSpec(SpecModel):
             yield ("spec", "evaluation", *place), column
         for at, column in enumerate(self.training.reweigh.by if self.training.reweigh is not None else ()):
             yield ("spec", "training", "reweigh", "by", at), column
+        if self.data.split.group is not None:
+            yield ("spec", "data", "split", "group", "by"), self.data.split.group.by
 
     @property
     def combination(self) -> Combination | None:

@@ -62,6 +62,17 @@ class Choose(SpecModel):
         description="Of all candidates within this distance of the best, the first in the list is taken.",
         examples=[0.005],
     )
+    folds: Whole | None = Field(
+        None,
+        ge=2,
+        le=20,
+        description=(
+            "Chooses by cross-validation: training and validation rows together are parted into so many folds, each "
+            "candidate learns once for each fold and is judged on it, and the mean decides. Folds are drawn as "
+            "`data.split` says. By time a fold is judged by what is older. Without it the validation rows alone decide."
+        ),
+        examples=[5],
+    )
     baseline_alone: Literal["Refuse", "Accept"] = Field(
         "Refuse",
         description=(

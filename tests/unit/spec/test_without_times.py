@@ -58,8 +58,12 @@ def test_a_file_with_times_keeps_its_days() -> None:
 
 REFUSED = {
     "labels that are dated alone": ({"data__label": {"column": "malignant", "availableAt": "known"}}, "data.label.availableAt", "drop it"),
-    "a split by time": ({"data__split": {"byTime": {"test": "3d"}}}, "data.split.byTime", "write random or stratified"),
+    "a split by time": ({"data__split": {"byTime": {"test": "3d"}}}, "data.split.byTime", "write random, stratified or group"),
     "two splits": ({"data__split": {"random": {}, "stratified": {}}}, "data.split", "keep one"),
+    "a draw and groups": ({"data__split": {"random": {}, "group": {"by": "owner"}}}, "data.split", "keep one"),
+    "groups of rows that have times": ({"data__keys": {"time": "seen"}, "data__split": {"group": {"by": "owner"}}}, "data.split.group", "write byTime"),
+    "groups by the label": ({"data__split": {"group": {"by": "malignant"}}}, "data.split.group.by", "known only with the label"),
+    "one fold": ({"training": {"choose": {"folds": 1}}}, "training.choose.folds", "2"),
     "a draw of rows that have times": ({"data__keys": {"time": "seen"}, "data__split": {"random": {}}}, "data.split.random", "write byTime"),
     "classes of numbers": ({"objective": {"task": "Regression", "target": "malignant", "losses": {"maximumError": 9}}, "data__split": {"stratified": {}}}, "data.split.stratified", "write random"),
     "shares that leave nothing": ({"data__split": {"random": {"validation": "50%", "test": "50%"}}}, "data.split.random", "make them smaller"),

@@ -41,9 +41,11 @@ def search_candidate(
     journal: Path | None = None,
     scored_by: str = "",
     tell: Callable[[Progress], None] = lambda _: None,
+    further: Sequence[tuple[Cases, Cases]] = (),
 ) -> Found:
     """Find the settings of the candidate that `score` best on `validation`.
 
+    `further`: other rows to learn from and to judge on, as the folds of a cross-validation are; then the mean decides.
     `journal`: where trials are kept for a process that goes on after this one was ended, as long as rows, candidates,
     seed and `scored_by` (the name of what `score` computes) are the same; None: nowhere. Raises InvalidDataError if no
     trial finished.
@@ -52,14 +54,19 @@ def search_candidate(
 
     searched = searched_of(candidate, others)
     with threadpool_limits(threads):
-        prepared = prepare(features, train, seed=seed, reweigh_by=reweigh_by, others=others)
-        judged, task, lesson = prepared.transform.transform(validation.table), train.task, prepared.lesson
+        task = train.task
+        known = []
+        for learns, judges in ((train, validation), *further):
+            prepared = prepare(features, learns, seed=seed, reweigh_by=reweigh_by, others=others)
+            known.append((prepared.lesson, prepared.transform.transform(judges.table), judges))
 
         def attempt(one: Candidate, values: Values, share: float) -> float:
-            model = fit_model(one, values, spread(lesson, share))
-            return score(
-                validation, task.predictions(task.scores(model, judged, rows=None), task.learnt(model))
-            )
+            scores = []
+            for lesson, judged, judges in known:
+                model = fit_model(one, values, spread(lesson, share))
+                said = task.predictions(task.scores(model, judged, rows=None), task.learnt(model))
+                scores.append(score(judges, said))
+            return float(np.mean(scores))
 
         found = search(
             searched,
@@ -67,7 +74,7 @@ def search_candidate(
             budget,
             seed=seed,
             journal=journal,
-            bound_to=_fingerprint(lesson, judged, validation, searched, budget, scored_by),
+            bound_to=_fingerprint(known, searched, budget, scored_by),
             tell=tell,
         )
     if found.best is None:
@@ -92,16 +99,18 @@ def spread(lesson: Lesson, share: float) -> Lesson:
 
 
 def _fingerprint(
-    lesson: Lesson,
-    judged: Floats,
-    validation: Cases,
+    known: Sequence[tuple[Lesson, Floats, Cases]],
     searched: Sequence[Searched],
     budget: Budget,
     scored_by: str,
 ) -> str:
     """Equal where trials of another process are worth the same."""
     found = hashlib.blake2b(digest_size=16)
-    arrays = (lesson.matrix, lesson.truth, lesson.weights, lesson.groups, judged, validation.truth)
+    arrays = (
+        array
+        for lesson, judged, judges in known
+        for array in (lesson.matrix, lesson.truth, lesson.weights, lesson.groups, judged, judges.truth)
+    )
     for array in arrays:
         if array is not None:
             plain = array.astype(str) if array.dtype == object else np.ascontiguousarray(array)
@@ -110,5 +119,5 @@ def _fingerprint(
     for one in searched:
         found.update(one.candidate.model_dump_json(by_alias=True).encode())
         found.update(repr(one.space.dimensions).encode())
-    found.update(repr((lesson.seed, budget.halving, scored_by)).encode())
+    found.update(repr((known[0][0].seed, budget.halving, scored_by)).encode())
     return found.hexdigest()
