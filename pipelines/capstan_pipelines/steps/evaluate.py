@@ -218,6 +218,7 @@ def _estimator(job: Job, judged: Cases, predictions: Predictions) -> dict[str, A
                 judged.truth,
                 predictions,
                 resampled_by(judged.table, spec, most=JACKKNIFE_LOTS),
+                zone=spec.data.time_zone,
             )
         # As it will be read: a number that is none would only be found where the model is registered.
         return Estimator.of(orjson.loads(orjson.dumps(found.document()))).document()
@@ -291,7 +292,7 @@ def _judged_rows(job: Job, judged: Cases, predictions: Predictions, metric: Metr
     losses, rows = losses_in_order(metric, judged.truth, predictions, None, moments.astype(np.int64))
     kept = evenly(len(rows), MOST_ROWS)
     losses, rows = losses[kept], rows[kept]
-    kinds = kinds_of(judged.table, spec.features)
+    kinds = kinds_of(judged.table, spec.features, spec.data.time_zone)
     blocks = np.unique(resampled_by(judged.table, spec, most=JACKKNIFE_LOTS)[rows], return_inverse=True)[1]
     codes = np.column_stack([one.codes(judged.table[one.column])[rows] for one in kinds])
     return CauseReference(metric.name, kinds, Judged(codes, losses, blocks.reshape(-1))).document()

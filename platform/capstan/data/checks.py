@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstan.data.decimal_marks import plain_name, way_to_number
+from capstan.data.moments import ways_to_moments
 from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
 from capstan.errors import InvalidDataError
 from capstan.features.columns import codes, type_of
@@ -177,6 +178,15 @@ def _types(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
             ways = _ways_to_numbers(feature.column, kind, values)
             rule = (
                 f"is {kind}, but feature {feature.name!r} is numeric; {ways}, or make the feature categorical"
+            )
+            yield from _violation(
+                feature.column, rule, pc.is_valid(values), values, table[system.spec.data.keys.id_column]
+            )
+        if feature.settings.needs_moments and type_of(values) is not ColumnType.TIME:
+            rule = (
+                f"is {type_of(values)}, but feature {feature.name!r} needs moments; state the column as Time under "
+                "`types` of its source, with `written` where its days are written in another way than 2024-03-01, "
+                f"or {ways_to_moments(feature.column)}"
             )
             yield from _violation(
                 feature.column, rule, pc.is_valid(values), values, table[system.spec.data.keys.id_column]

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from capstan.errors import LeakageError
 from capstan.features.columns import codes, numbers
+from capstan.features.dates import NO_PART, parts_of_column
 from capstan.spec.features import Feature
 from capstan.spec.system import MLSystem
 from capstan.spec.tasks import TASK_FACTS
@@ -101,9 +102,11 @@ def told_alone(table: pa.Table, system: MLSystem) -> tuple[ToldAlone, ...]:
     truth = task.label.truth(sample[target].to_numpy(zero_copy_only=False))
     found = []
     for feature in system.spec.features:
-        coded, values = _looked_at(sample, feature)
         with np.errstate(all="ignore"):
-            share = task.disclosed(truth, coded, values)
+            share = max(
+                task.disclosed(truth, *look)
+                for look in _looks_at(sample, feature, system.spec.data.time_zone)
+            )
         if np.isfinite(share):
             found.append(ToldAlone(feature.name, task.disclosure, float(share)))
     return tuple(sorted(found, key=lambda one: -one.share))
@@ -178,11 +181,13 @@ def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
         if reason is None and unlabelled.num_rows >= LEAST_UNLABELLED and labelled.num_rows:
             reason = _missing_without_label(labelled[feature.column], unlabelled[feature.column], whose)
         if reason is None:
-            coded, values = _looked_at(sample, feature)
+            looks = list(_looks_at(sample, feature, spec.data.time_zone))
             # Numbers near the largest that a float holds have no variance; what is no number tells nothing.
             with np.errstate(all="ignore"):
-                found = task.disclosed(truth, coded, values) if len(truth) else 0.0
-                ordered = 0.0 if groups is None or not len(truth) else of_orders(truth, coded, values, groups)
+                found = max(task.disclosed(truth, *look) for look in looks) if len(truth) else 0.0
+                ordered = 0.0
+                if groups is not None and len(truth):
+                    ordered = max(of_orders(truth, *look, groups) for look in looks)
             if found > CERTAIN:
                 reason = f"alone tells every label{whose} of {len(truth):,} rows"
             elif found > SUSPICIOUS and len(truth) >= _FEWEST_ROWS:
@@ -233,6 +238,17 @@ def _missing_without_label(labelled: pa.ChunkedArray, unlabelled: pa.ChunkedArra
             "others, so it is written with the outcome"
         )
     return None
+
+
+def _looks_at(
+    sample: pa.Table, feature: Feature, zone: str
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64] | None]]:
+    """The feature's groups, and its numbers if it has any; of a moment the groups of each part."""
+    if feature.date is None:
+        yield _looked_at(sample, feature)
+    else:
+        for part in parts_of_column(sample[feature.column], zone, feature.date.parts).T:
+            yield part - NO_PART, None
 
 
 def _looked_at(

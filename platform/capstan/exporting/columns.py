@@ -20,6 +20,7 @@ from capstan.features import FeatureTransform
 from capstan.features.columns import Floats
 from capstan.features.kinds import (
     FittedCategorical,
+    FittedDate,
     FittedFeature,
     FittedHashing,
     FittedNumeric,
@@ -127,6 +128,12 @@ def inputs_of(transform: FeatureTransform) -> list[Input]:
             raise InvalidDataError(
                 f"feature {settings.name!r}: `encode: Hashing` has no operator in ONNX, so it can't be exported to "
                 "ONNX; write `encode: OneHot`, `Integer` or `Target` and train again"
+            )
+        if isinstance(feature, FittedDate):
+            parts = ", ".join(feature.settings.parts)
+            raise InvalidDataError(
+                f"feature {settings.name!r}: a date has no operator in ONNX, so it can't be exported to ONNX; derive "
+                f"{parts} in data.query, take them as numeric features and train again"
             )
         if not isinstance(feature, FittedNumeric | FittedCategorical | FittedTarget):
             raise InvalidDataError(

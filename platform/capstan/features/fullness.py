@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capstan.features.columns import column_of, counts, numbers, type_of
+from capstan.features.dates import NO_PART, parts_of_column
+from capstan.features.values import ColumnType
 
 if TYPE_CHECKING:
     from capstan.spec.features import Feature
@@ -20,6 +22,9 @@ def missing_share(feature: Feature, table: Any) -> float:
     kind = type_of(column)
     if feature.reading == "numeric":
         return float(np.isnan(numbers(column, feature.column, kind)).mean())
+    if feature.settings.needs_moments and kind is ColumnType.TIME:
+        # All moments differ: to count each would take long.
+        return float(np.mean(parts_of_column(column, "UTC", ("Hour",)) == NO_PART))
     return float(counts(column, kind).get(None, 0) / len(column))
 
 

@@ -128,9 +128,9 @@ def _is_straight(feature: FittedFeature) -> bool:
     return isinstance(feature, FittedNumeric) and feature.is_straight
 
 
-def build_transform(features: Sequence[Feature]) -> FeatureTransform:
-    """The spec's features as an unfitted transform."""
-    return FeatureTransform(tuple(unfitted(feature) for feature in features))
+def build_transform(features: Sequence[Feature], zone: str = "UTC") -> FeatureTransform:
+    """The spec's features as an unfitted transform; `zone` is `data.timeZone`."""
+    return FeatureTransform(tuple(unfitted(feature, zone) for feature in features))
 
 
 def as_columns(

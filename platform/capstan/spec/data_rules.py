@@ -128,7 +128,12 @@ def several_sources_have_a_query(spec: MLSystemSpec) -> Iterator[Breach]:
             f"self.features.all(f, (has(f.column) ? f.column : f.name) != self.data.{part})",
             field="features",
         )
-        for part in ("keys.id", "keys.time", "keys.group", "label.column", "label.availableAt")
+        for part in ("keys.id", "keys.group", "label.column", "label.availableAt")
+    ),
+    Cel(
+        f"{unless_there('self.data', 'keys.time')} || "
+        "self.features.all(f, has(f.date) || (has(f.column) ? f.column : f.name) != self.data.keys.time)",
+        field="features",
     ),
 )
 def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
@@ -136,7 +141,8 @@ def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
     named = "data.label.column" if spec.data.has_label else "objective.target"
     reasons: dict[str | None, str] = {
         keys.id: "is keys.id: a model would learn cases by heart; drop the feature",
-        keys.time: "is keys.time: a moment never comes back; derive an hour or weekday in data.query and use that",
+        keys.time: "is keys.time: a moment never comes back; learn from its parts, such as "
+        "`date: {parts: [Hour, Weekday]}`",
         keys.group: "is keys.group: a group never comes back; drop the feature",
         label.available_at: "is data.label.availableAt: known only after the prediction (leakage); drop the feature",
         label.column: f"is {named}: the answer itself (leakage); drop the feature",
@@ -144,6 +150,8 @@ def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
     reasons.pop(UNKNOWN, None)
     reasons.pop(None, None)
     for index, feature in enumerate(spec.features):
+        if feature.column == keys.time and feature.date is not None:
+            continue
         if feature.column in reasons:
             field = "column" if "column" in feature.model_fields_set else "name"
             message = f"{feature.column!r} {reasons[feature.column]}"

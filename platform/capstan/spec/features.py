@@ -34,6 +34,11 @@ class FeatureSettings(SpecModel):
         return False
 
     @property
+    def needs_moments(self) -> bool:
+        """Whether its column must hold days or times."""
+        return False
+
+    @property
     def refuses_unknown(self) -> bool:
         """Whether a request with a value beyond those of training is refused."""
         return False
@@ -239,6 +244,61 @@ class Categorical(FeatureSettings):
         return self.unseen == "Refuse"
 
 
+DatePart = Literal["Minute", "Hour", "Weekday", "Day", "DayOfYear", "Month", "Quarter", "Year"]
+DATE_RULES = (
+    part_rule(
+        "`parts` names a part twice; keep each once",
+        lambda date: len(set(date.parts)) == len(date.parts),
+        why_no_cel=UNTRIED,
+    ),
+    part_rule(
+        "a Year never comes again, so it is no point on a circle; write it in a second feature of the same column, "
+        "without `cyclic`",
+        lambda date: not (date.cyclic and "Year" in date.parts),
+        Cel("!self.cyclic || !('Year' in self.parts)", "features[].date", "parts"),
+    ),
+)
+
+
+class Date(FeatureSettings):
+    """How a moment becomes a feature."""
+
+    parts: tuple[DatePart, ...] = Field(
+        min_length=1,
+        max_length=8,
+        description=(
+            "What the model learns of the moment, each a number, by the clocks of `data.timeZone`. Weekday is 1 "
+            "for Monday to 7 for Sunday, Hour 0 to 23."
+        ),
+        examples=[["Hour", "Weekday"]],
+    )
+    cyclic: Flag = Field(
+        False,
+        description=(
+            "Whether each part is a point on a circle, in two columns, sine and cosine: 23 o'clock is beside "
+            "0 o'clock then. A missing moment is the middle of the circle."
+        ),
+        examples=[True],
+    )
+    indicator: Flag = Field(
+        False,
+        description="Whether one more column says where the moment was missing: 1 there, else 0.",
+        examples=[True],
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Date:
+        return require(self, DATE_RULES)
+
+    @property
+    def reading(self) -> Reading:
+        return "categorical"
+
+    @property
+    def needs_moments(self) -> bool:
+        return True
+
+
 class CustomFeature(FeatureSettings, OwnCode):
     """A feature of your own."""
 
@@ -272,7 +332,7 @@ class CustomFeature(FeatureSettings, OwnCode):
 class Feature(OneOf):
     """One input of the model."""
 
-    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical", "custom")
+    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical", "date", "custom")
 
     name: ColumnName = Field(description="Name of the feature.", examples=["dep_hour"])
     column: ColumnName = Field(
@@ -298,6 +358,9 @@ class Feature(OneOf):
     )
     numeric: Numeric | None = Field(None, description="A number.", examples=[{"scale": "ZScore"}])
     categorical: Categorical | None = Field(None, description="A category.", examples=[{"encode": "OneHot"}])
+    date: Date | None = Field(
+        None, description="Parts of a moment.", examples=[{"parts": ["Hour", "Weekday"], "cyclic": True}]
+    )
     custom: CustomFeature | None = Field(
         None,
         description="A feature of your own.",

@@ -598,6 +598,8 @@ def _features(
         if least and form == "categorical" and not too_even:
             settings = {"minFrequency": least}
             reason += f"; the {MOST_COLUMNS} most frequent are told apart, all others are one (minFrequency)"
+        elif form == "date":
+            settings = {"parts": list(_date_parts(column)), "cyclic": True}
         elif form == "categorical" and too_even:
             settings = {"encode": "Hashing"}
             reason += "; its categories share 32 columns by their hash"
@@ -627,7 +629,9 @@ def _no_feature(column: ColumnProfile) -> str:
         return "it has no name"
     if not column.distinct:
         return "it is empty"
-    if column.kind == "Time" or column.unsure:
+    if column.kind == "Time":
+        return "a moment never comes back; to learn from its hour or weekday, keep it (--keep, or keep= in Python)"
+    if column.unsure:
         return "a moment never comes back; derive an hour or a weekday in data.query if it matters"
     if column.distinct == 1 and not column.missing:
         return f"every row holds {next(iter(column.counts), 'the same')}"
@@ -667,7 +671,15 @@ def _too_even(column: ColumnProfile, least: int) -> str:
     )
 
 
-def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical"], str]:
+def _date_parts(column: ColumnProfile) -> tuple[str, str]:
+    """What may come back of its moments; days have no hour."""
+    ends = [one for one in (column.first, column.last) if one is not None]
+    return ("Hour", "Weekday") if any(one.hour or one.minute for one in ends) else ("Weekday", "Month")
+
+
+def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical", "date"], str]:
+    if column.kind == "Time":
+        return "date", f"parts of a moment, {' and '.join(_date_parts(column))}"
     if column.number_form:
         comma = "a decimal comma" if column.number_form == DECIMAL_COMMA else "thousands in groups by commas"
         return "numeric", (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from capstan.features.columns import Floats
@@ -45,6 +47,8 @@ def toy_columns(feature: Feature) -> dict[str, pa.ChunkedArray]:
     """Columns that a feature which reads so may meet, each with missing values."""
     rng = np.random.default_rng(3)
     missing = rng.random(ROWS) < 0.1
+    if feature.settings.needs_moments:
+        return _toy_moments(rng, missing)
     texts = np.where(rng.random(ROWS) < 0.01, "rare", rng.choice(["a", "b", "é 'quoted'"], ROWS))
     columns = {
         "whole numbers": pa.array(rng.integers(-3, 24, ROWS), mask=missing),
@@ -55,6 +59,17 @@ def toy_columns(feature: Feature) -> dict[str, pa.ChunkedArray]:
     else:
         columns["texts"] = pa.array(texts.tolist(), pa.string(), mask=missing)
     return {name: pa.chunked_array([column]) for name, column in columns.items()}
+
+
+def _toy_moments(rng: np.random.Generator, missing: npt.NDArray[np.bool_]) -> dict[str, pa.ChunkedArray]:
+    """Of this century, and of all that calendars know."""
+    found = {}
+    for name, first, last in (("moments", 2000, 2030), ("far moments", 1, 9999)):
+        ends = [datetime(year, 1, 2, tzinfo=UTC).timestamp() * 1e6 for year in (first, last)]
+        moments = pa.array(rng.integers(int(ends[0]), int(ends[1]), ROWS), pa.int64(), mask=missing)
+        found[name] = pa.chunked_array([moments.cast(pa.timestamp("us", "UTC"))])
+    days = found["moments"].cast(pa.timestamp("us")).cast(pa.date32(), safe=False)
+    return {**found, "days": days, "no value": pa.chunked_array([pa.nulls(ROWS)])}
 
 
 def _target() -> Target:

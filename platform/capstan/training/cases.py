@@ -30,6 +30,8 @@ class Cases:
     """None: the system's rows belong to no group."""
     in_time_order: bool = True
     """Whether each row is no earlier than the one before it; not where the file names no column of times."""
+    zone: str = "UTC"
+    """IANA zone of the file, by whose clocks moments have parts."""
 
     @classmethod
     def of(cls, table: pa.Table, system: MLSystem) -> Cases:
@@ -55,8 +57,9 @@ class Cases:
     @classmethod
     def _labelled(cls, task: Task, table: pa.Table, target: str, system: MLSystem) -> Cases:
         truth = task.label.truth(table[target].to_numpy(zero_copy_only=False))
-        keys = system.spec.data.keys
-        return cls(task, table, truth, groups_of(table, keys.group), keys.time is not None)
+        data = system.spec.data
+        groups = groups_of(table, data.keys.group)
+        return cls(task, table, truth, groups, data.keys.time is not None, data.time_zone)
 
     def chosen(self, rows: npt.NDArray[np.bool_]) -> Cases:
         """Those rows alone."""

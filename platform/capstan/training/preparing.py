@@ -51,7 +51,7 @@ def prepare(
     Raises InvalidDataError.
     """
     features, noted = _filled(features, train.table)
-    transform = build_transform(features)
+    transform = build_transform(features, train.zone)
     complete = transform.complete_rows(train.table)
     if not complete.all():
         noted.append(

@@ -86,6 +86,16 @@ def test_text_that_the_query_made_of_a_number_is_told_with_rows_and_ways_out(sho
     assert all("o000 has '10 EUR'" in each and "try_cast" in each for each in found)
 
 
+def test_a_column_that_holds_no_moments_is_told_with_rows_and_ways_out(shop: Any) -> None:
+    document = shop.document()
+    document["spec"]["features"] = [{"name": "shop", "date": {"parts": ["Hour"]}}]
+    system = parse(document, base_dir=shop.folder)
+    table = extract(system, as_of=None, labels_as_of=None)
+    (told,) = [str(one) for one in check_table(table, system).violations if one.column == "shop"]
+    assert "is Text, but feature 'shop' needs moments; state the column as Time under `types`" in told
+    assert "o000 has " in told
+
+
 def test_stale_and_small_tables_are_found(orders: MLSystem) -> None:
     table = extract(orders, as_of=None, labels_as_of=None)
     late = FIRST + timedelta(days=9)

@@ -76,3 +76,17 @@ def test_a_good_feature_is_no_leak(honest: np.ndarray[Any, Any]) -> None:
 def test_a_category_that_differs_in_every_row_gives_nothing_away() -> None:
     names = [f"row {index}" for index in range(ROWS)]
     assert find_leaks(table(names), system(categorical={})) == ()
+
+
+def test_a_part_of_a_moment_that_is_the_label_is_found_and_time_itself_is_not() -> None:
+    hours = RNG.integers(0, 24, ROWS)
+    days = np.datetime64("2024-01-01", "h") + 24 * np.arange(ROWS)
+    dated = system(date={"parts": ["Weekday", "Hour"]})
+
+    def found(label: Any) -> Any:
+        moments = pa.array((days + hours).astype("datetime64[us]"), pa.timestamp("us", "UTC"))
+        return find_leaks(table(moments).set_column(0, "minutes", pa.array(label, pa.float64())), dated)
+
+    (leak,) = found(hours)
+    assert "alone tells the label with R2 0.999" in str(leak)
+    assert found(np.arange(ROWS)) == ()

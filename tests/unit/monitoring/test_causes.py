@@ -198,7 +198,7 @@ def test_a_training_goes_on_where_the_rows_of_its_test_cannot_be_kept(
     rows = SimpleNamespace(
         task=TASKS["Regression"], table=pa.table({"x": [1.0]}), truth=np.zeros(1), groups=None
     )
-    data = SimpleNamespace(keys=SimpleNamespace(time=None, group=None))
+    data = SimpleNamespace(keys=SimpleNamespace(time=None, group=None), time_zone="UTC")
     job = SimpleNamespace(
         system=SimpleNamespace(spec=SimpleNamespace(concept_metric="absoluteError", data=data, features=()))
     )

@@ -211,7 +211,7 @@ def test_the_error_of_numbers_is_estimated_from_inputs(system: MLSystem, tmp_pat
     values = []
     for least in (0.0, 1.0):
         table_there, truth_there, said_there = rows(least)
-        inputs = {one.column: one.read(table_there[one.column]) for one in kept.seen}
+        inputs = {one.feature: one.read(table_there[one.column]) for one in kept.seen}
         guess = kept.guess(task, metric, said_there, inputs=inputs, days=15)
         values.append(guess.value or 0.0)
         assert guess.value == pytest.approx(metric.value(truth_there, said_there), rel=0.1)

@@ -207,3 +207,19 @@ def test_very_many_categories_that_are_all_rare_are_no_feature_unless_kept() -> 
     assert features_of(even) == ["a"]
     (kept, _) = spec_of(even, numbers("a"), LABEL, kept=frozenset({"street"}))["features"]
     assert kept == {"name": "street", "categorical": {"encode": "Hashing"}}
+
+
+@pytest.mark.parametrize(
+    ("first", "parts"),
+    [
+        (NOW - timedelta(days=200, hours=3), ["Hour", "Weekday"]),
+        (NOW - timedelta(days=200), ["Weekday", "Month"]),
+    ],
+)
+def test_a_moment_is_kept_by_its_parts(first: datetime, parts: list[str]) -> None:
+    booked = moments("booked", first, 100, missing=7)
+    assert [one["name"] for one in spec_of(BEGAN, booked, numbers("a"), LABEL)["features"]] == ["a"]
+    kept = spec_of(BEGAN, booked, numbers("a"), LABEL, kept=frozenset({"booked", "opened"}))["features"]
+    assert kept[1] == {"name": "booked", "date": {"parts": parts, "cyclic": True}}
+    assert kept[0]["name"] == "opened"
+    assert "date" in kept[0]

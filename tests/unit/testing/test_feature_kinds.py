@@ -65,6 +65,8 @@ EXAMPLES: list[dict[str, Any]] = [
     {"name": "c", "categorical": {"encode": "Hashing"}},
     {"name": "c", "categorical": {"encode": "Hashing", "buckets": 2}},
     {"name": "c", "categorical": {"encode": "Target", "minFrequency": 5, "unseen": "Refuse"}},
+    {"name": "when", "date": {"parts": ["Minute", "Hour", "Weekday", "Day", "Month", "Quarter", "Year"]}},
+    {"name": "when", "date": {"parts": ["DayOfYear", "Hour"], "cyclic": True, "indicator": True}},
     OWN_NUMBER,
     OWN_CATEGORY,
 ]

@@ -236,6 +236,7 @@ GAPS = pa.table(
         "text": [None if row % 4 else "a" if row % 8 else "b" for row in range(100)],
     }
 )
+MOMENTS = pa.table({"when": pa.array([None, 1, None, 2] * 5, pa.timestamp("us", "UTC")), "x": range(20)})
 HARDLY = [
     {"name": "x", "maxMissing": "0%", "numeric": {}},
     {"name": "number", "maxMissing": "60%", "numeric": {"impute": "DropRow"}},
@@ -271,6 +272,22 @@ def test_features_with_hardly_any_value_are_left_out_by_name() -> None:
         seed=0,
     )
     assert len(plain.pipeline.steps[0][1].features_) == 3
+
+
+def test_moments_that_are_hardly_ever_there_are_left_out_too() -> None:
+    features = [
+        {"name": "x", "numeric": {}},
+        {"name": "hour", "column": "when", "maxMissing": "49%", "date": {"parts": ["Hour"]}},
+        {"name": "day", "column": "when", "maxMissing": "50%", "date": {"parts": ["Day"]}},
+    ]
+    found = fit_candidate(
+        candidate(decisionTree={}),
+        TypeAdapter(list[Feature]).validate_python(features),
+        Cases(BINARY, MOMENTS, np.arange(20) % 2 == 0),
+        seed=0,
+    )
+    assert list(found.pipeline.steps[0][1].get_feature_names_out()) == ["x", "day.Day"]
+    assert "feature hour is left out: 50.0% of 20" in found.warnings[0]
 
 
 def test_a_feature_that_was_left_out_asks_nothing_of_a_request() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from capstan.features.kinds.categorical import CategoricalSettings, FittedCategorical
 from capstan.features.kinds.custom import CustomSettings, FittedCustom
+from capstan.features.kinds.date import DateSettings, FittedDate
 from capstan.features.kinds.hashing import FittedHashing, HashingSettings
 from capstan.features.kinds.kind import FittedFeature, Kind, RowPlace, Target
 from capstan.features.kinds.numeric import FittedNumeric, NumericSettings
@@ -19,8 +20,10 @@ __all__ = [
     "KINDS",
     "CategoricalSettings",
     "CustomSettings",
+    "DateSettings",
     "FittedCategorical",
     "FittedCustom",
+    "FittedDate",
     "FittedFeature",
     "FittedHashing",
     "FittedNumeric",
@@ -39,14 +42,16 @@ __all__ = [
 KINDS: Mapping[str, type[Kind]] = {
     "numeric": NumericSettings,
     "categorical": CategoricalSettings,
+    "date": DateSettings,
     "custom": CustomSettings,
 }
 """Key of a feature in the file -> its kind."""
 
 
-def unfitted(feature: Feature) -> Kind:
-    """The feature as the file says it."""
-    return KINDS[feature.key].of(feature)
+def unfitted(feature: Feature, zone: str = "UTC") -> Kind:
+    """The feature as the file says it; `zone` is the file's, by whose clocks moments have parts."""
+    kind = KINDS[feature.key].of(feature)
+    return kind.in_zone(zone) if isinstance(kind, DateSettings) else kind
 
 
 def fitted(kind: Kind, table_column: Any, target: Target | None) -> FittedFeature:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from capstan.errors import InvalidDataError
 from capstan.features.columns import codes, counts, numbers, type_of
 from capstan.features.values import ColumnType
+from capstan.features.views import View, views_of
 from capstan.spec.features import Feature
 from capstan.tasks.metric import Floats
 
@@ -44,6 +45,8 @@ class Kinds:
     categories: tuple[str, ...] = ()
     has_rare: bool = False
     """Whether there were more categories than have a kind of their own."""
+    view: View | None = None
+    """What tells rows apart of the column's values; None: the values themselves."""
 
     @property
     def missing(self) -> int:
@@ -52,6 +55,8 @@ class Kinds:
 
     def codes(self, values: Any) -> Cells:
         """(n,): the kind of each row of a column, in whatever holds it."""
+        if self.view is not None:
+            return self.of_numbers(self.view.numbers(values))
         if self.is_number:
             return self.of_numbers(_as_numbers(values, self.column, self.type))
         place = {name: code for code, name in enumerate(self.categories)}
@@ -92,9 +97,19 @@ class Kinds:
         return f"{self.feature} above {self.ends[first - 1]:g} up to {self.ends[last]:g}"
 
 
-def kinds_of(table: Any, features: tuple[Feature, ...]) -> tuple[Kinds, ...]:
-    """Those of each feature of some rows, an Arrow table."""
-    return tuple(_kinds(table[feature.column], feature) for feature in features)
+def kinds_of(table: Any, features: tuple[Feature, ...], zone: str = "UTC") -> tuple[Kinds, ...]:
+    """Those of each feature of some rows, an Arrow table; `zone` is `data.timeZone`."""
+    found: list[Kinds] = []
+    for feature in features:
+        values, views = table[feature.column], views_of(feature, zone)
+        found += [_viewed(values, feature, one) for one in views] or [_kinds(values, feature)]
+    return tuple(found)
+
+
+def _viewed(values: Any, feature: Feature, view: View) -> Kinds:
+    read = view.numbers(values)
+    kinds = kinds_of_numbers(view.name, feature.column, type_of(values), read[np.isfinite(read)])
+    return replace(kinds, view=view)
 
 
 def kinds_of_numbers(feature: str, column: str, kind: ColumnType, values: Floats) -> Kinds:

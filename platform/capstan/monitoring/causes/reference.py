@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType
+from capstan.features.views import View
 from capstan.monitoring.causes.explaining import Judged
 from capstan.monitoring.causes.kinds import Kinds
 
@@ -66,6 +67,7 @@ class CauseReference:
                     "type": ColumnType(one["type"]),
                     "ends": tuple(map(float, one["ends"])),
                     "categories": tuple(one["categories"]),
+                    "view": View.made_again(one.get("view")),
                 }
             )
             for one in document["kinds"]

@@ -20,9 +20,11 @@ class Read(NamedTuple):
 
 class Numbers:
     def __init__(self, feature: FeatureReference) -> None:
-        self._atoms = feature.atoms
+        self._atoms, self._view = feature.atoms, feature.view
 
     def present(self, values: pa.Array | pa.ChunkedArray) -> Read:
+        if self._view is not None:
+            values = pa.array(self._view.numbers(values))
         if not pa.types.is_floating(values.type):
             values = _as_numbers(values)
         numbers = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from capstan.errors import InvalidDataError
 from capstan.features.columns import numbers, texts, type_of
 from capstan.features.values import ColumnType
+from capstan.features.views import views_of
 from capstan.monitoring.drift.calibrated_for import thresholds_are_for
 from capstan.monitoring.drift.calibration import (
     Share,
@@ -81,7 +82,10 @@ def fit(
     outputs = [] if predictions is None else watched_outputs(task_of(spec), predictions)
     drift = spec.monitoring.drift
     together = chosen_of_rows(drift)
-    watched = len(spec.features) + len(outputs) + (together is not None) + drift.slices.alert
+    seen = [(feature, views_of(feature, spec.data.time_zone)) for feature in spec.features]
+    watched = (
+        sum(len(views) or 1 for _, views in seen) + len(outputs) + (together is not None) + drift.slices.alert
+    )
     probability = false_breach_probability(
         inputs_budget(spec.monitoring),
         usual,
@@ -92,9 +96,15 @@ def fit(
     share = Share(probability, watched)
     detectors = chosen(drift)
     inputs = []
-    for feature in spec.features:
+    for feature, views in seen:
         column = _column(columns, feature.column)
         found = type_of(column)
+        if views:
+            inputs += [
+                Column.of(one.name, feature.column, "numeric", found, one.numbers(column)[order], one)
+                for one in views
+            ]
+            continue
         values: NDArray[Any] = (
             numbers(column, feature.column, found) if feature.reading == "numeric" else texts(column, found)
         )
@@ -197,6 +207,7 @@ def _fit_feature(read: Column, detector: Detector, strides: Strides, share: Shar
         type=read.type,
         sample=sample,
         vocabulary=read.vocabulary,
+        view=read.view,
         rows=len(values),
         missing_rate=missing,
         distance=_threshold(blocks, share, strides),

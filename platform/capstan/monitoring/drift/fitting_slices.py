@@ -145,9 +145,14 @@ def _chosen(
     candidates: list[_Candidate] = []
     left_out = []
     for column in columns:
-        at = next((at for at, one in enumerate(inputs) if one.column == column), None)
+        at = next((at for at, one in enumerate(inputs) if one.column == column and one.view is None), None)
         if at is None:
-            left_out.append(f"{column}: requests do not carry it")
+            only = any(one.column == column for one in inputs)
+            left_out.append(
+                f"{column}: only parts of its moments are watched"
+                if only
+                else f"{column}: requests do not carry it"
+            )
             continue
         one = inputs[at]
         keys, counts = np.unique(one.values[one.present], return_counts=True)

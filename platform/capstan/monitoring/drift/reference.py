@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType, category
+from capstan.features.views import View
 from capstan.files import write_whole
 from capstan.monitoring.drift.atoms import Atoms
 from capstan.monitoring.drift.calibration import Threshold, for_size
@@ -106,6 +107,8 @@ class FeatureReference(Calibrated):
     rise: Threshold
     """Of the missing rate above the reference's."""
     rise_noise: float
+    view: View | None = None
+    """What is compared of the column's values; None: the values themselves."""
 
     @property
     def kind(self) -> Kind:
@@ -166,8 +169,10 @@ class Reference:
             words = {
                 name: value
                 for name, value in vars(feature).items()
-                if name not in ("sample", "distance", "rise", "vocabulary", "detector", "atoms")
+                if name not in ("sample", "distance", "rise", "vocabulary", "detector", "atoms", "view")
             }
+            if feature.view is not None:
+                words["view"] = asdict(feature.view)
             described.append(
                 {
                     **words,
@@ -263,6 +268,7 @@ def _feature(folder: Path, words: dict[str, Any]) -> FeatureReference:
             "vocabulary": tuple(fields["vocabulary"]),
             "distance": Threshold(**fields["distance"]),
             "rise": Threshold(**fields["rise"]),
+            "view": View.made_again(fields.get("view")),
         }
     )
 

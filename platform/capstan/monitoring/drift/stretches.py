@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from capstan.errors import InvalidDataError
 from capstan.features.values import ColumnType
+from capstan.features.views import View
 from capstan.monitoring.drift.atoms import Atoms
 from capstan.recording.payloads import Kind
 
@@ -41,14 +42,24 @@ class Column(NamedTuple):
     """Numbers, those that are one but for their last digits made one; or codes."""
     present: NDArray[np.bool_]
     vocabulary: tuple[str, ...]
+    view: View | None = None
+    """What the values are of the column's; None: the column's themselves."""
 
     @classmethod
-    def of(cls, name: str, column: str, kind: Kind, found: ColumnType, values: NDArray[Any]) -> Column:
+    def of(
+        cls,
+        name: str,
+        column: str,
+        kind: Kind,
+        found: ColumnType,
+        values: NDArray[Any],
+        view: View | None = None,
+    ) -> Column:
         """`values`: numbers, nan for a missing one, or texts, None for a missing one."""
         if kind == "numeric":
             present = np.isfinite(values)
             snapped = Atoms.of(evenly(values[present])).snap(values)
-            return cls(name, column, kind, found, snapped, present, ())
+            return cls(name, column, kind, found, snapped, present, (), view)
         present = np.array([text is not None for text in values], dtype=bool)
         vocabulary = tuple(sorted(set(values[present])))
         known = {text: code for code, text in enumerate(vocabulary)}

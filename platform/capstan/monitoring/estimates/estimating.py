@@ -118,7 +118,7 @@ class Estimates:
             self._task,
             metric,
             predictions.settled(),
-            inputs={one.column: one.read(inputs[one.column]) for one in estimator.seen if inputs},
+            inputs={one.feature: one.read(inputs[one.column]) for one in estimator.seen if inputs},
             days=max(1.0, window / timedelta(days=1)) if has_time else None,
         )
         if guess.value is None:

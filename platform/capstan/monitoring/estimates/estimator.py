@@ -91,7 +91,7 @@ class Estimator:
     ) -> Guess:
         """The metric of the rows of a window.
 
-        `inputs`: each column that was seen, as `SeenColumn.read` gives it. `days` of the window: no more are counted,
+        `inputs`: each feature that was seen, as `SeenColumn.read` gives it. `days` of the window: no more are counted,
         however many rows they have; None: rows have no time.
         """
         value = self._value(task, metric, predictions, inputs or {})
@@ -195,7 +195,9 @@ def matrix_of(
         predictions[facts.name] for facts in task.facts.outputs if facts.is_watched and facts.kind == "Number"
     ]
     read = [
-        inputs[one.column] if one.is_number else np.where(inputs[one.column] < 0, np.nan, inputs[one.column])
+        inputs[one.feature]
+        if one.is_number
+        else np.where(inputs[one.feature] < 0, np.nan, inputs[one.feature])
         for one in seen
     ]
     found: Floats = np.column_stack([*read, *answers]).astype(np.float64)

@@ -40,6 +40,8 @@ def fit_estimator(
     truth: Truth,
     predictions: Predictions,
     units: Place,
+    *,
+    zone: str = "UTC",
 ) -> Estimator:
     """`table` is the Arrow table of the test window, `units` (n,) the day, or lot, of each of its rows.
 
@@ -63,7 +65,7 @@ def fit_estimator(
     count = min(days, MOST_UNITS)
     units = units * count // days
     folds = units * FOLDS // count
-    seen = seen_columns(table, features)
+    seen = seen_columns(table, features, zone)
     said = said_chances(task, predictions)
     if said is not None and len(said.classes) > MOST_CLASSES:
         many = f"there are {len(said.classes)} classes; of more than {MOST_CLASSES} nothing is estimated"
@@ -145,7 +147,7 @@ def _of_losses(
     mean_loss = metric.mean_loss
     assert mean_loss is not None
     losses = mean_loss.losses(truth, predictions)
-    matrix = matrix_of(seen, {one.column: one.read(table[one.column]) for one in seen}, predictions, task)
+    matrix = matrix_of(seen, {one.feature: one.read(table[one.column]) for one in seen}, predictions, task)
     # A single day has no other one to be estimated by. Nothing is told then of how far days stray either.
     outside: Floats = losses.astype(np.float64)
     for fold in np.unique(folds):

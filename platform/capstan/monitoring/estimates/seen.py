@@ -11,6 +11,7 @@ import numpy as np
 from capstan.errors import InvalidDataError
 from capstan.features.columns import codes, counts, numbers, type_of
 from capstan.features.values import ColumnType
+from capstan.features.views import View, views_of
 from capstan.spec.features import Feature
 from capstan.tasks.metric import Booleans, Floats
 
@@ -30,9 +31,13 @@ class SeenColumn:
     has_missing: bool = False
     """Whether a value was missing in some row."""
     is_number: bool = True
+    view: View | None = None
+    """What is looked at of the column's values; None: the values themselves."""
 
     def read(self, values: Any) -> Floats:
         """(n,): numbers, or places among the categories; nan is missing, -1 a category that was not seen."""
+        if self.view is not None:
+            return self.view.numbers(values)
         if self.is_number:
             return _numbers(values, self.column, self.type)
         place = {name: index for index, name in enumerate(self.categories)}
@@ -60,28 +65,43 @@ class SeenColumn:
                 **document,
                 "type": ColumnType(document["type"]),
                 "categories": tuple(document["categories"]),
+                "view": View.made_again(document.get("view")),
             }
         )
 
 
-def seen_columns(table: Any, features: Sequence[Feature]) -> tuple[SeenColumn, ...]:
-    """Of each feature's column of the rows, an Arrow table."""
-    return tuple(_seen(table[feature.column], feature) for feature in features)
+def seen_columns(table: Any, features: Sequence[Feature], zone: str = "UTC") -> tuple[SeenColumn, ...]:
+    """Of each feature's column of the rows, an Arrow table; `zone` is `data.timeZone`."""
+    found: list[SeenColumn] = []
+    for feature in features:
+        values, views = table[feature.column], views_of(feature, zone)
+        found += [_viewed(values, feature, one) for one in views] or [_seen(values, feature)]
+    return tuple(found)
+
+
+def _viewed(values: Any, feature: Feature, view: View) -> SeenColumn:
+    return _of_numbers(view.name, feature.column, type_of(values), view.numbers(values), view)
+
+
+def _of_numbers(
+    name: str, column: str, kind: ColumnType, read: Floats, view: View | None = None
+) -> SeenColumn:
+    present = read[np.isfinite(read)]
+    return SeenColumn(
+        name,
+        column,
+        kind,
+        low=float(present.min()) if len(present) else None,
+        high=float(present.max()) if len(present) else None,
+        has_missing=len(present) < len(read),
+        view=view,
+    )
 
 
 def _seen(values: Any, feature: Feature) -> SeenColumn:
     kind = type_of(values)
     if feature.reading == "numeric":
-        read = numbers(values, feature.column, kind)
-        present = read[np.isfinite(read)]
-        return SeenColumn(
-            feature.name,
-            feature.column,
-            kind,
-            low=float(present.min()) if len(present) else None,
-            high=float(present.max()) if len(present) else None,
-            has_missing=len(present) < len(read),
-        )
+        return _of_numbers(feature.name, feature.column, kind, numbers(values, feature.column, kind))
     found = counts(values, kind)
     return SeenColumn(
         feature.name,
