@@ -64,8 +64,21 @@ class ObjectStorage:
 
     def put(self, path: str, content: bytes) -> None:
         """As somebody else who has the keys does it."""
-        with self._client().open_output_stream(f"{BUCKET}/{path}") as stream:
+        with self._client().open_output_stream(f"{BUCKET}/{path}", compression=None) as stream:
             stream.write(content)
+
+    def delete(self, path: str) -> None:
+        self._client().delete_file(f"{BUCKET}/{path}")
+
+    def credentials(self, **changes: str) -> str:
+        """As a file of credentials of AWS has them."""
+        values = {
+            **{name.lower(): value for name, value in KEYS.items()},
+            "endpoint_url": f"http://{self.endpoint}",
+        }
+        return "\n".join(
+            ["[default]", *(f"{name} = {value}" for name, value in {**values, **changes}.items())]
+        )
 
     def stop(self) -> None:
         if self.process is not None:

@@ -5,26 +5,40 @@ from __future__ import annotations
 import errno
 import os
 import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+
+@dataclass(frozen=True)
+class Names:
+    """What the person calls what they gave."""
+
+    key: str = "AWS_ACCESS_KEY_ID"
+    secret: str = "AWS_SECRET_ACCESS_KEY"  # noqa: S105
+    token: str = "AWS_SESSION_TOKEN"  # noqa: S105
+    endpoint: str = "endpoint_override and scheme of the address"
+    region: str = "write the right one into the address, such as region=eu-central-1"
+    rights: str = "list, read and write"
+
+
+OF_ARTIFACTS = Names()
 _CODES = (re.compile(r"ExceptionName: (\w+)"), re.compile(r"AWS Error ([A-Z_0-9]+)"))
 """Where the client does not know the server's name of an error, it says both."""
 _STATUS = re.compile(r"HTTP status (?P<status>\d{3})")
 _KEYS = (
-    "the object storage refuses the keys; correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the region of the "
-    "address where the server expects another"
+    "the object storage refuses the keys; correct {key} and {secret}, and the region where the server expects "
+    "another"
 )
 _BUSY = "the object storage is busy or has a fault of its own; it is asked again, and its own log says more"
 _AWAY = (
-    "nobody answers there, or too slowly; check that the object storage runs, and that endpoint_override and scheme of "
-    "the address are right"
+    "nobody answers there, or too slowly; check that the object storage runs, and that {endpoint} is right"
 )
-_REGION = "the bucket is in another region; write the right one into the address, such as region=eu-central-1"
+_REGION = "the bucket is in another region; {region}"
 _FULL = "no room is left in the object storage; free some space there, or raise its quota"
 _WORDS = {
     "ACCESS_DENIED": (
-        "the object storage does not allow it with these keys; correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-        "let their owner list, read and write below the address"
+        "the object storage does not allow it with these keys; correct {key} and {secret}, or let their owner {rights} "
+        "below the address"
     ),
     **dict.fromkeys(
         (
@@ -40,7 +54,7 @@ _WORDS = {
     ),
     **dict.fromkeys(
         ("ExpiredToken", "INVALID_TOKEN", "InvalidToken"),
-        "the keys have expired; give new ones in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+        "the keys have expired; give new ones in {key}, {secret} and {token}",
     ),
     "NO_SUCH_BUCKET": "there is no such bucket; create it, or correct the address",
     **dict.fromkeys(("NETWORK_CONNECTION", "REQUEST_TIMEOUT", "REQUEST_EXPIRED"), _AWAY),
@@ -60,14 +74,14 @@ _STATUSES = {
 }
 
 
-def storage_complaint(error: Exception) -> str:
+def storage_complaint(error: Exception, names: Names = OF_ARTIFACTS) -> str:
     """What is wrong with object storage; repeats nothing of what client or server wrote but the error's name."""
     text = str(error)
     code = next((found[1] for pattern in _CODES if (found := pattern.search(text))), None)
     status = _STATUS.search(text)
     words = _WORDS.get(code or "") or _STATUSES.get(status["status"] if status else "")
     if words is not None:
-        return words
+        return words.format(**asdict(names))
     known = ", ".join(
         [*([code] if code and code != "UNKNOWN" else []), *([f"status {status['status']}"] if status else [])]
     )

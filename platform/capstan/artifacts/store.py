@@ -217,7 +217,7 @@ def _opened(uri: str) -> tuple[Any, str]:
             return fs.LocalFileSystem(), unquote(parts.path).rstrip("/")
         if parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
             options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-            return _object_storage(parts.netloc, options), f"{parts.netloc}{parts.path}".rstrip("/")
+            return object_storage(parts.netloc, options), f"{parts.netloc}{parts.path}".rstrip("/")
     except (ValueError, TypeError) as error:
         raise InvalidSpecError([Mistake("artifacts", f"cannot be opened: {error}")]) from error
     except (OSError, pyarrow.ArrowException) as error:
@@ -230,7 +230,12 @@ def _opened(uri: str) -> tuple[Any, str]:
     raise InvalidSpecError([Mistake("artifacts", f"{shown!r} {rule}")])
 
 
-def _object_storage(bucket: str, options: Mapping[str, str]) -> Any:
+def object_storage(bucket: str, options: Mapping[str, str], keys: Mapping[str, str] | None = None) -> Any:
+    """The bucket's file system; `options` are those of an address, `keys` have pyarrow's names.
+
+    Without `keys` they are those of the environment. Raises ValueError for options that
+    there are not, OSError for a bucket whose region nobody tells.
+    """
     known = {
         name: value for name, value in options.items() if name in ("endpoint_override", "scheme", "region")
     }
@@ -249,6 +254,7 @@ def _object_storage(bucket: str, options: Mapping[str, str]) -> Any:
         request_timeout=_REQUEST_SECONDS,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_TRIES),
         **known,
+        **(keys or {}),
     )
 
 

@@ -37,16 +37,55 @@ def _in_a_file_system(value: str) -> str:
     if ADDRESS.match(value):
         raise PydanticCustomError(
             "address",
-            "is an address, and sources are files in this version; copy or mount the file and write its path",
+            "is an address; copy or mount the file and write its path",
         )
     return value
 
 
 FilePath = Annotated[Text, AfterValidator(_in_a_file_system)]
+
+STORAGE = "s3://"
+"""How the address of an object storage begins."""
+_OTHER_STORAGES = {
+    **dict.fromkeys(
+        ("gs", "gcs"),
+        "Google Cloud Storage speaks S3 too: write s3://BUCKET/PATH, and in the secret of credentialsFrom "
+        "endpoint_url = https://storage.googleapis.com and its HMAC keys",
+    ),
+    **dict.fromkeys(("s3a", "s3n"), "write s3://BUCKET/PATH"),
+}
+"""Scheme of an address that is not read -> the way out."""
+_ANY_STORAGE = "write s3://BUCKET/PATH, or copy or mount the file and write its path"
+_BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*/[^/].*")
+
+
+def _readable_path(value: str) -> str:
+    if not ADDRESS.match(value):
+        return value
+    scheme = value.partition("://")[0].lower()
+    if scheme != "s3":
+        raise PydanticCustomError(
+            "address",
+            "is an address that is not read; {way}",
+            {"way": _OTHER_STORAGES.get(scheme, _ANY_STORAGE)},
+        )
+    if not _BUCKET.fullmatch(value):
+        raise PydanticCustomError("bucket", "names no file in a bucket; write s3://BUCKET/PATH, without keys")
+    return value
+
+
+SourcePath = Annotated[Text, AfterValidator(_readable_path)]
 _PATH = (
     "File, folder or pattern such as data/*.csv, relative to this file. The name of a file that exists is "
-    "never taken for a pattern. Files packed with gzip are read without unpacking them."
+    "never taken for a pattern. Files packed with gzip are read without unpacking them. Or s3://BUCKET/PATH in an "
+    "object storage."
 )
+_CREDENTIALS = (
+    "Secret with the keys of the object storage, as a file of credentials of AWS: a line [default], then "
+    "aws_access_key_id = and aws_secret_access_key =, and where needed aws_session_token =, region = and "
+    "endpoint_url = for a server that is not Amazon's. Without it the keys are those of the environment."
+)
+_LAKE = {"secretKeyRef": {"name": "lake", "key": "credentials"}}
 _TIME_COLUMN = (
     "Column with the moment at which a row became known. A training reads no row that became known after "
     "its own moment (`asOf`). Without it every training reads all rows."
@@ -145,20 +184,45 @@ class SourceSettings(SpecModel):
         return ()
 
 
+FILE_RULES = (
+    part_rule(
+        "credentialsFrom is of an object storage, and path is no address of one; write s3://BUCKET/PATH, or drop it",
+        lambda source: source.credentials_from is None or source.path.startswith(STORAGE),
+        *(
+            Cel(
+                "!has(self.credentialsFrom) || self.path.startsWith('s3://')",
+                f"data.sources[].{kind}",
+                "credentialsFrom",
+            )
+            for kind in ("csv", "parquet", "jsonLines")
+        ),
+    ),
+)
+
+
 class FileSource(SourceSettings):
     """A source that is a file, a folder or a glob."""
 
-    path: FilePath = Field(description=_PATH, examples=["data/events.jsonl"])
+    path: SourcePath = Field(description=_PATH, examples=["data/events.jsonl"])
+    credentials_from: ValueFrom | None = Field(None, description=_CREDENTIALS, examples=[_LAKE])
 
     @property
     def file(self) -> str | None:
         return self.path
 
+    @property
+    def secrets(self) -> tuple[ValueFrom, ...]:
+        return () if self.credentials_from is None else (self.credentials_from,)
+
+    @model_validator(mode="after")
+    def _of_a_storage(self) -> FileSource:
+        return require(self, FILE_RULES)
+
 
 class CsvSource(FileSource):
     """A CSV file, or a folder of them."""
 
-    path: FilePath = Field(description=_PATH, examples=["data/flights.csv"])
+    path: SourcePath = Field(description=_PATH, examples=["data/flights.csv"])
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["scheduled_departure"])
     missing: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
         (),
@@ -175,10 +239,11 @@ class CsvSource(FileSource):
 class ParquetSource(FileSource):
     """A Parquet file, or a folder of them."""
 
-    path: FilePath = Field(
+    path: SourcePath = Field(
         description=(
             "File, folder or pattern such as data/*.parquet, relative to this file. The name of a file "
-            "that exists is never taken for a pattern."
+            "that exists is never taken for a pattern. Or s3://BUCKET/PATH in an object storage, from which only the "
+            "columns and days leave that are needed."
         ),
         examples=["data/weather"],
     )

@@ -21,7 +21,7 @@ from capstan.spec import (
 )
 from capstan.spec.bandit import BANDIT_RULES
 from capstan.spec.cluster import VOLUME_RULES
-from capstan.spec.data import CHECK_RULES, DRAWN_RULES
+from capstan.spec.data import CHECK_RULES, DRAWN_RULES, FILE_RULES
 from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES, UNLESS_WORSE_ENDS
 from capstan.spec.fairness import FAIRNESS_RULES
 from capstan.spec.families import BOOSTING_RULES, LINEAR_RULES, PERCEPTRON_RULES, RANGE_RULES, VOTING_RULES
@@ -63,6 +63,7 @@ PART_RULES: tuple[Rule, ...] = (
     *GATE_RULES,
     *FAIRNESS_RULES,
     *CHECK_RULES,
+    *FILE_RULES,
     *DRAWN_RULES,
     *VOLUME_RULES,
     *NUMERIC_RULES,

@@ -31,10 +31,13 @@ Write = Callable[[Path, pa.Table], Mapping[str, Any]]
 """Writes the table into a folder and says how a file names it: {"name": "rows", "csv": {..., "timeColumn": "at"}}."""
 
 
-def check_source(write: Write, opens: Open | None = None) -> None:
+def check_source(
+    write: Write, opens: Open | None = None, remove: Callable[[Path], None] | None = None
+) -> None:
     """Read a toy table that `write` has written, whole and as of a moment; raises NotConformingError.
 
-    Secrets lie in the folder's `secrets/NAME/KEY`. `opens`: what is checked in place of the listed kind.
+    Secrets lie in the folder's `secrets/NAME/KEY`. `opens`: what is checked in place of the listed kind. `remove`
+    takes away what was written for a folder, where it lies elsewhere.
     """
     suite = Suite(f"source {getattr(write, '__name__', write)}")
     with TemporaryDirectory(prefix="capstan-source-") as scratch:
@@ -42,7 +45,7 @@ def check_source(write: Write, opens: Open | None = None) -> None:
         corrupted = _Place.written(Path(scratch) / "corrupted", write, toy(nonsense=True), opens)
         _check_reading(suite, honest)
         _check_moment(suite, honest, corrupted)
-        _check_refusals(suite, honest)
+        _check_refusals(suite, honest, remove)
     suite.require()
 
 
@@ -143,7 +146,7 @@ def _check_moment(suite: Suite, honest: _Place, corrupted: _Place) -> None:
         assert found == other, "another future gives another past"
 
 
-def _check_refusals(suite: Suite, place: _Place) -> None:
+def _check_refusals(suite: Suite, place: _Place, remove: Callable[[Path], None] | None) -> None:
     source = place.source
     with suite.rule("a time column that is not there is refused by the source's name"):
         settings = source.settings.model_copy(update={"time_column": "no_such"})
@@ -151,6 +154,8 @@ def _check_refusals(suite: Suite, place: _Place) -> None:
     with suite.rule("data that is not there is refused by the source's name"), TemporaryDirectory() as empty:
         if (place.folder / "secrets").is_dir():
             shutil.copytree(place.folder / "secrets", Path(empty) / "secrets")
+        if remove is not None:
+            remove(place.folder)
         _require_refusal(replace(place, folder=Path(empty)))
 
 

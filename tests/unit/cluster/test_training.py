@@ -143,6 +143,15 @@ def test_a_training_pod_meets_pod_security_restricted() -> None:
             assert context["allowPrivilegeEscalation"] is False
 
 
+def test_the_keys_of_an_object_storage_are_mounted_as_the_address_of_a_database_is() -> None:
+    keys = {"secretKeyRef": {"name": "lake", "key": "credentials"}}
+    lake = {"name": "clicks", "parquet": {"path": "s3://lake/clicks", "credentialsFrom": keys}}
+    assert step_settings(system(sources=[DATABASE, lake]), NAMES, KFP).secrets == {
+        "planes-db": ["url"],
+        "lake": ["credentials"],
+    }
+
+
 def test_steps_on_kfp_get_what_the_pod_of_a_job_gets() -> None:
     found = system(sources=[DATABASE], **BUSY)
     steps = step_settings(found, NAMES, KFP)

@@ -78,6 +78,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("data.query", None),
     ("features.2.name", "late"),
     ("features.2.column", "flight_id"),
+    ("data.sources.0.csv.credentialsFrom", {"secretKeyRef": {"name": "lake", "key": "keys"}}),
+    ("data.sources.0.csv.path", "s3://lake/flights.csv"),
     ("data.checks.0", {"column": "distance"}),
     ("data.checks.0", {"column": "distance", "min": 3, "max": 1.5}),
     ("data.checks.0", {"column": "distance", "min": 1, "allowed": ["a"]}),

@@ -16,8 +16,9 @@ import duckdb
 from capstan.data.moments import TEXT
 from capstan.data.sources.csv_complaints import complaint, first_reject, line_of_record
 from capstan.data.sources.csv_header import LF, CsvFile, read_header, with_plain_line_ends
-from capstan.data.sources.files import files_of, sql_file
+from capstan.data.sources.files import sql_file
 from capstan.data.sources.known_rows import copy_known_rows, numbered_texts, require_time_column
+from capstan.data.sources.object_storage import local_files
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
 from capstan.data.text_types import FoundType, literal, quote
@@ -38,7 +39,7 @@ class CsvReader:
     def __init__(self, reading: Reading, settings: CsvSource) -> None:
         self._reading = reading
         self._missing = settings.missing
-        self._files = [read_header(reading, file) for file in files_of(reading, settings.path, _SUFFIXES)]
+        self._files = [read_header(reading, file) for file in local_files(reading, settings, _SUFFIXES)]
         self._columns = without_twins(name for file in self._files for name in file.names)
         self._options = ""
         self._copies: dict[str, str] = {}
@@ -68,7 +69,7 @@ class CsvReader:
     def require_distinct(self, columns: Sequence[str]) -> None:
         """By the names in each file."""
         for file in self._files:
-            refuse_twins(self._reading, f"the first line of {file.path}", file.names, columns)
+            refuse_twins(self._reading, f"the first line of {file.shown}", file.names, columns)
 
     def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only these columns leave the files; rows are known by the text of the time column."""
@@ -91,7 +92,7 @@ class CsvReader:
     def place(self, file: str, number: int) -> str:
         """The line on which the record begins."""
         found = next(each for each in self._files if each.path == file)
-        return f"{file}, line {line_of_record(found, number)}"
+        return f"{found.shown}, line {line_of_record(found, number)}"
 
     def _relation(self, columns: Sequence[str]) -> str:
         return " union all ".join(

@@ -55,7 +55,7 @@ def complaint(file: CsvFile, reject: Reject) -> str:
     lines = _lines_before(file, reject.byte)
     text = reject.text.rstrip("\r\n")
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    where = f"{file.path}, line {lines + 1}"
+    where = f"{file.shown}, line {lines + 1}"
     index = reject.column - 1 if reject.column else None
     column = file.header[index] if index is not None and index < len(file.header) else None
     quote = "single quote" if file.quote == "'" else "double quote"

@@ -24,6 +24,8 @@ class CsvFile:
     """A file and what its header says."""
 
     path: str
+    shown: str
+    """The path as a person knows it."""
     packed: bool
     """Whether it is packed with gzip."""
     header: tuple[str, ...]
@@ -42,7 +44,7 @@ class CsvFile:
 
 def read_header(reading: Reading, file: str) -> CsvFile:
     """Names and delimiter, both from the first record alone; raises InvalidDataError."""
-    packed = is_gzip(reading, file)
+    packed, shown = is_gzip(reading, file), reading.shown(file)
     try:
         with opened(file, packed) as stream:
             raw = stream.readline(_LONGEST)
@@ -54,25 +56,25 @@ def read_header(reading: Reading, file: str) -> CsvFile:
                 raw += line
     except (EOFError, OSError) as error:
         raise InvalidDataError(
-            f"{reading.field}: {file} cannot be unpacked ({error}); perhaps it was cut off: write it again"
+            f"{reading.field}: {shown} cannot be unpacked ({error}); perhaps it was cut off: write it again"
         ) from error
     for mark, name in _WIDE_TEXT.items():
         if raw.startswith(mark):
-            raise InvalidDataError(f"{reading.field}: {file} is not UTF-8 text but {name}; save it as UTF-8")
+            raise InvalidDataError(f"{reading.field}: {shown} is not UTF-8 text but {name}; save it as UTF-8")
     try:
         first = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidDataError(
-            f"{reading.field}: {file} is not UTF-8 text ({error.reason} in its first line, at byte "
+            f"{reading.field}: {shown} is not UTF-8 text ({error.reason} in its first line, at byte "
             f"{error.start + 1}); save it as UTF-8"
         ) from error
     if raw.count(b'"') % 2:
         raise InvalidDataError(
-            f"{reading.field}: {file}: a double quote in the first line is never closed; close it, "
+            f"{reading.field}: {shown}: a double quote in the first line is never closed; close it, "
             "and write a double quote inside a name twice"
         )
     if not first.strip():
-        raise InvalidDataError(f"{reading.field}: {file} is empty; its first line must name the columns")
+        raise InvalidDataError(f"{reading.field}: {shown} is empty; its first line must name the columns")
     outside = "".join(first.split('"')[::2])
     delimiter = max(_DELIMITERS, key=outside.count)
     names = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter))
@@ -82,12 +84,12 @@ def read_header(reading: Reading, file: str) -> CsvFile:
         names = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter, quotechar=quote))
     header = tuple(name.strip() for name in names)
     if not any(header):
-        raise InvalidDataError(f"{reading.field}: the first line of {file} names no column")
+        raise InvalidDataError(f"{reading.field}: the first line of {shown} names no column")
     # DuckDB takes the first line break that it meets for that of the file, and finds no row if it is another one.
     line_end = None
     if any(mark in name for name in names for mark in "\r\n"):
         line_end = CR_LF if raw.endswith(b"\r\n") else LF if raw.endswith(b"\n") else None
-    return CsvFile(file, packed, header, delimiter, line_end, quote)
+    return CsvFile(file, shown, packed, header, delimiter, line_end, quote)
 
 
 def with_plain_line_ends(file: CsvFile, copy: Path) -> None:

@@ -18,6 +18,7 @@ from capstan.data.moments import column_types
 from capstan.data.sources.cells import first_cells
 from capstan.data.sources.known_rows import copy_known_rows
 from capstan.data.sources.reading import SAMPLE, Reading
+from capstan.data.sources.secret_text import secret_text
 from capstan.data.sources.untyped import state_types
 from capstan.data.text_types import FoundType, quote
 from capstan.errors import InvalidDataError
@@ -178,15 +179,7 @@ class DatabaseReader:
 
 
 def _database_file(reading: Reading, settings: DatabaseSource) -> Path:
-    secret = settings.url_from.secret_key_ref
-    path = reading.secrets / secret.name / secret.key
-    try:
-        url = path.read_text().strip()
-    except OSError as error:
-        raise InvalidDataError(
-            f"{reading.field}: the secret {secret.name}/{secret.key} cannot be read ({error.strerror}); "
-            f"write the database's URL to {path}"
-        ) from error
+    url = secret_text(reading, settings.url_from, "the database's URL")
     if not url.startswith(_SQLITE):
         scheme = url.split(":", 1)[0] if "://" in url else "no scheme"
         raise InvalidDataError(

@@ -48,7 +48,8 @@ def is_gzip(reading: Reading, file: str) -> bool:
     for mark, what in _PACKED.items():
         if first.startswith(mark):
             raise InvalidDataError(
-                f"{reading.field}: {file} is {what}; unpack it, or pack it with gzip, which is read as it is"
+                f"{reading.field}: {reading.shown(file)} is {what}; unpack it, or pack it with gzip, "
+                "which is read as it is"
             )
     return first.startswith(b"\x1f\x8b")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from capstan.data.moments import TEXT, instant, moment
-from capstan.data.sources.files import files_of, is_gzip, opened, sql_file
+from capstan.data.sources.files import is_gzip, opened, sql_file
 from capstan.data.sources.json_forms import json_of, unquoted, warn_of_mixed, write_alike
 from capstan.data.sources.known_rows import (
     copy_known_rows,
@@ -20,6 +20,7 @@ from capstan.data.sources.known_rows import (
     require_moments,
     require_time_column,
 )
+from capstan.data.sources.object_storage import local_files
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
 from capstan.data.text_types import MOMENTS, NUMBERS, FoundType, literal, quote
@@ -40,14 +41,16 @@ class JsonLinesReader:
 
     def __init__(self, reading: Reading, settings: JsonLinesSource) -> None:
         self._reading = reading
-        files = files_of(reading, settings.path, (".jsonl", ".jsonl.gz"))
+        files = local_files(reading, settings, (".jsonl", ".jsonl.gz"))
         self._packed = {file: is_gzip(reading, file) for file in files}
         self._unquoted: set[str] = set()
         self._spelt = self._known_keys()
         self._keys = without_twins(key for keys in self._spelt.values() for key in keys)
         time_column = reading.source.time_column
         if not self._keys and time_column is None:
-            raise InvalidDataError(f"{reading.field}: {files[0]} holds no JSON object; write one a line")
+            raise InvalidDataError(
+                f"{reading.field}: {reading.shown(files[0])} holds no JSON object; write one a line"
+            )
         if time_column is not None and time_column not in self._keys:
             if self._keys or reading.as_of is None:
                 require_time_column(reading, self._keys)
@@ -74,7 +77,7 @@ class JsonLinesReader:
     def require_distinct(self, columns: Sequence[str]) -> None:
         """By the names in each file."""
         for file, keys in self._spelt.items():
-            refuse_twins(self._reading, file, keys, columns)
+            refuse_twins(self._reading, self._reading.shown(file), keys, columns)
 
     def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only the values of these keys are kept."""
@@ -120,7 +123,7 @@ class JsonLinesReader:
         """The object's line."""
         with opened(file, self._packed[file]) as stream:
             filled = (line for line, text in enumerate(stream, start=1) if text.strip())
-            return f"{file}, line {next(itertools.islice(filled, number - 1, None), 0)}"
+            return f"{self._reading.shown(file)}, line {next(itertools.islice(filled, number - 1, None), 0)}"
 
     def _known_keys(self) -> dict[str, list[str]]:
         """File -> keys of its known objects."""
@@ -146,6 +149,7 @@ class JsonLinesReader:
         return found
 
     def _malformed(self, file: str) -> InvalidDataError:
+        where = f"{self._reading.field}: {self._reading.shown(file)}"
         try:
             with opened(file, self._packed[file]) as stream:
                 for number, raw in enumerate(stream, start=1):
@@ -154,16 +158,13 @@ class JsonLinesReader:
                     if problem is not None:
                         shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
                         return InvalidDataError(
-                            f"{self._reading.field}: {file}, line {number}: {problem} ({shown}); write one JSON object "
-                            "a line"
+                            f"{where}, line {number}: {problem} ({shown}); write one JSON object a line"
                         )
         except (OSError, EOFError) as error:
             return InvalidDataError(
-                f"{self._reading.field}: {file} cannot be unpacked ({error}); perhaps it was cut off: write it again"
+                f"{where} cannot be unpacked ({error}); perhaps it was cut off: write it again"
             )
-        return InvalidDataError(
-            f"{self._reading.field}: {file} cannot be read as JSON; write one JSON object a line"
-        )
+        return InvalidDataError(f"{where} cannot be read as JSON; write one JSON object a line")
 
     def _relation(self, keys: Sequence[str]) -> str:
         kinds = [f"json_type({quote(key)}) as {quote(_kind_column(key))}" for key in keys]

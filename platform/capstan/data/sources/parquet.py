@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import duckdb
 import pyarrow as pa
@@ -14,12 +15,14 @@ import pyarrow.parquet as pq
 from capstan.data.moments import AWARE, column_types
 from capstan.data.sources.files import files_of, sql_list
 from capstan.data.sources.known_rows import copy_known_rows, known
+from capstan.data.sources.object_storage import storage_of
 from capstan.data.sources.reading import Reading, refuse_twins
 from capstan.data.sources.untyped import state_types
 from capstan.data.text_types import FoundType, quote
 from capstan.errors import InvalidDataError
 from capstan.spec.data import ParquetSource
 
+_SUFFIXES = (".parquet",)
 _PLAIN = {
     **dict.fromkeys(AWARE, "timestamptz"),
     **dict.fromkeys(("timestamp_s", "timestamp_ms", "timestamp_ns"), "timestamp"),
@@ -33,14 +36,16 @@ class ParquetReader:
 
     def __init__(self, reading: Reading, settings: ParquetSource) -> None:
         self._reading = reading
-        self._files = files_of(reading, settings.path, (".parquet",))
+        self._files = self._files_of(settings)
         self._names: dict[str, list[str]] = {}
         for file in self._files:
             try:
-                self._names[file] = pq.read_schema(file).names
+                with self._opened(file) as opened:
+                    self._names[file] = opened.schema_arrow.names
             except (pa.ArrowException, OSError) as error:
                 raise self._broken(file, error) from error
-        self._types = column_types(reading.connection, self._relation("*"))
+        with self._told():
+            self._types = column_types(reading.connection, self._relation("*"))
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -56,15 +61,16 @@ class ParquetReader:
     def require_distinct(self, columns: Sequence[str]) -> None:
         """By the names in each file."""
         for file, names in self._names.items():
-            refuse_twins(self._reading, file, names, columns)
+            refuse_twins(self._reading, self._reading.shown(file), names, columns)
 
     def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only these columns are taken from the files."""
         kept = [name for name in self._reading.with_time(columns) if name in self._types]
         relation = self._relation(self._items(kept) if kept else "true as present")
-        types = column_types(self._reading.connection, relation)
         try:
-            copy_known_rows(self._reading, self, relation, types, self._reading.rows)
+            with self._told():
+                types = column_types(self._reading.connection, relation)
+                copy_known_rows(self._reading, self, relation, types, self._reading.rows)
         except duckdb.IOException as error:
             for file in self._files:
                 self._require_whole(file)
@@ -88,7 +94,7 @@ class ParquetReader:
 
     def place(self, file: str, number: int) -> str:
         """Rows of Parquet have no lines."""
-        return f"{file}, row {number}"
+        return f"{self._reading.shown(file)}, row {number}"
 
     def _items(self, columns: Sequence[str]) -> str:
         return ", ".join(
@@ -103,14 +109,29 @@ class ParquetReader:
 
     def _require_whole(self, file: str) -> None:
         try:
-            with pq.ParquetFile(file) as opened:
+            with self._opened(file) as opened:
                 for batch in opened.iter_batches():
                     del batch
         except (pa.ArrowException, OSError) as error:
             raise self._broken(file, error) from error
 
+    def _files_of(self, settings: ParquetSource) -> list[str]:
+        self._storage = storage_of(self._reading, settings)
+        if self._storage is None:
+            return files_of(self._reading, settings.path, _SUFFIXES)
+        self._storage.offer()
+        return self._storage.files(_SUFFIXES)
+
+    def _told(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._storage is None else self._storage.told()
+
+    def _opened(self, file: str) -> pq.ParquetFile:
+        if self._storage is None:
+            return pq.ParquetFile(file)
+        return self._storage.opened_parquet(file)
+
     def _broken(self, file: str, error: Exception) -> InvalidDataError:
         return InvalidDataError(
-            f"{self._reading.field}: {file} is not a whole Parquet file ({str(error).splitlines()[0]}); "
-            "perhaps it was cut off while it was written: write it again"
+            f"{self._reading.field}: {self._reading.shown(file)} is not a whole Parquet file "
+            f"({str(error).splitlines()[0]}); perhaps it was cut off while it was written: write it again"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,10 +31,16 @@ class Reading:
     secrets: Path
     zone: str
     """Of times without offset; the connection's time zone is the same."""
+    addresses: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What DuckDB reads in place of a file in an object storage -> the file's address."""
 
     @property
     def field(self) -> str:
         return f"data.sources.{self.source.name}"
+
+    def shown(self, file: str) -> str:
+        """The file as a person knows it."""
+        return self.addresses.get(file, file)
 
     @property
     def rows(self) -> str:
