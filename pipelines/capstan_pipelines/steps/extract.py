@@ -13,7 +13,7 @@ def run(job_folder: str, table_file: str) -> None:
     """Write the extracted table; raises InvalidDataError."""
     with step("extract") as say:
         job = Job(job_folder)
-        from capstan.data import extract
+        from capstan.data import agreements_told, extract
 
         as_of = job.request.trigger.as_of
         table = extract(
@@ -24,4 +24,8 @@ def run(job_folder: str, table_file: str) -> None:
             secrets=Path(job.places.secrets),
         )
         write_table(table, Path(table_file))
-        say(f"{table.num_rows:,} rows known at {as_of:%Y-%m-%d %H:%M} UTC")
+        say(
+            "; ".join(
+                [f"{table.num_rows:,} rows known at {as_of:%Y-%m-%d %H:%M} UTC", *agreements_told(table)]
+            )
+        )

@@ -36,6 +36,7 @@ class Group(StrEnum):
 VERBS = {
     "init": Group.FILE,
     "profile": Group.FILE,
+    "labels": Group.FILE,
     "validate": Group.FILE,
     "explain": Group.FILE,
     "plan": Group.FILE,

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from capstan.data.checks import CheckReport, Violation, check_table
-from capstan.data.extraction import LABEL_AVAILABLE_AT, extract, given_columns, needed_columns, trainable
+from capstan.data.extraction import (
+    LABEL_AVAILABLE_AT,
+    agreements_told,
+    extract,
+    given_columns,
+    needed_columns,
+    trainable,
+)
 from capstan.data.leakage import find_leaks, parts_of_label, refuse_leaks, told_alone
 from capstan.data.parts import PartedCases, part_cases
 from capstan.data.requests import ColumnSchema, request_schema
@@ -14,6 +21,7 @@ __all__ = [
     "ColumnSchema",
     "PartedCases",
     "Violation",
+    "agreements_told",
     "check_table",
     "extract",
     "find_leaks",

@@ -64,6 +64,7 @@ UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 """The moment of rows without a time, where nobody asks as of a moment."""
 _SHOWN = 5
 _GIVEN = b"given columns"
+_AGREEMENTS = b"agreements"
 _LOG = logging.getLogger(__name__)
 _EXACT = ("decimal", "hugeint", "uhugeint", "bignum")
 _NUMBERS = (
@@ -124,7 +125,10 @@ def extract(
         table = _with_unquoted(table, selected.tables)
         hidden = {*system.spec.targets, system.spec.data.label.column, system.spec.data.label.available_at}
         known = [name for name in selected.given if name not in hidden]
-        table = table.replace_schema_metadata({_GIVEN: json.dumps(known).encode()})
+        told = [one.in_words() for one in selected.tables.agreements]
+        table = table.replace_schema_metadata(
+            {_GIVEN: json.dumps(known).encode(), _AGREEMENTS: json.dumps(told).encode()}
+        )
     if not table.num_rows:
         until = f" up to {as_of.isoformat()}" if as_of else ""
         raise InvalidDataError(
@@ -216,6 +220,11 @@ def selected_cases(
 def given_columns(table: pa.Table) -> tuple[str, ...]:
     """All columns that the query gave, whether something reads them or not, but for labels and their moment."""
     return tuple(json.loads((table.schema.metadata or {}).get(_GIVEN, b"[]")))
+
+
+def agreements_told(table: pa.Table) -> tuple[str, ...]:
+    """How far annotators agree, a sentence for each source of annotations that was read."""
+    return tuple(json.loads((table.schema.metadata or {}).get(_AGREEMENTS, b"[]")))
 
 
 def _with_unquoted(table: pa.Table, tables: SourceTables) -> pa.Table:

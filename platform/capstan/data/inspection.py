@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstan.data.checks import check_table
-from capstan.data.extraction import extract, secrets_folder
+from capstan.data.extraction import agreements_told, extract, secrets_folder
 from capstan.data.later_cases import early_labels, without_later_cases
 from capstan.data.leakage import find_leaks
 from capstan.data.memory import table_memory
@@ -70,6 +70,8 @@ class Inspection:
     problems: tuple[str, ...] = ()
     """What a training would refuse; each names its field first."""
     warnings: tuple[str, ...] = ()
+    agreements: tuple[str, ...] = ()
+    """How far annotators agree, a sentence for each source of annotations."""
 
 
 def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None) -> Inspection:
@@ -112,6 +114,7 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
         parts=() if parted is None else (parted.training, parted.validation, parted.test),
         problems=tuple(dict.fromkeys(problems)),
         warnings=tuple(dict.fromkeys([*warnings, *_empty_columns(cases, system)])),
+        agreements=agreements_told(cases),
     )
 
 

@@ -16,10 +16,12 @@ from contextlib import contextmanager
 
 import duckdb
 
+from capstan.data.agreement import Agreement
 from capstan.data.comparisons import compared_as_numbers
 from capstan.data.lineage import Place, Uses, settle
 from capstan.data.number_cells import MOSTLY, OddCells, cells_of_codes, changing_cells, odd_numbers
 from capstan.data.sources import Reader, Reading, open_source
+from capstan.data.sources.annotated import AnnotatedReader
 from capstan.data.sources.cells import first_cells
 from capstan.data.sources.reading import Quoted
 from capstan.data.sql_errors import in_words, is_no_space
@@ -111,6 +113,12 @@ class SourceTables:
             name: {column: self._types[name][column] for column in columns if column in self._types[name]}
             for name, columns in self._loaded.items()
         }
+
+    @property
+    def agreements(self) -> list[Agreement]:
+        """How far annotators agree, of each source of annotations that has been read."""
+        readers = [self._readers[name] for name in self._loaded]
+        return [one.told for one in readers if isinstance(one, AnnotatedReader) and one.told is not None]
 
     def was_unquoted(self, column: str) -> bool:
         """Whether some value stood without quotes in a source that has the column and has been read."""

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from capstan.spec.annotations import Annotations
 from capstan.spec.cluster import DataVolume
 from capstan.spec.grammar import ColumnName, OneOf, SpecModel, Text
 from capstan.spec.rule import ARITHMETIC, Cel, part_rule, require
@@ -293,6 +294,15 @@ class Source(OneOf):
             "need to say it."
         ),
         examples=[[{"column": "release", "type": "Text"}]],
+    )
+    annotations: Annotations | None = Field(
+        None,
+        description=(
+            "The rows are labels that people gave by hand, several of them to one item. The query then sees a table "
+            "with one row for each item: the item, its label, `annotators` (how many labelled it), `agreement` (the "
+            "share of them who gave this label) and the source's time column (the moment of the newest label)."
+        ),
+        examples=[{"item": "comment_id", "annotator": "who", "label": "toxic"}],
     )
     csv: CsvSource | None = Field(None, description="CSV files.", examples=[{"path": "data/flights.csv"}])
     parquet: ParquetSource | None = Field(

@@ -19,6 +19,7 @@ from capstan.spec import (
     slo_rules,
     task_rules,
 )
+from capstan.spec.annotations import ANNOTATION_RULES
 from capstan.spec.bandit import BANDIT_RULES
 from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES, DRAWN_RULES, FILE_RULES
@@ -62,6 +63,7 @@ PART_RULES: tuple[Rule, ...] = (
     *VALUE_RULES,
     *GATE_RULES,
     *FAIRNESS_RULES,
+    *ANNOTATION_RULES,
     *CHECK_RULES,
     *FILE_RULES,
     *DRAWN_RULES,

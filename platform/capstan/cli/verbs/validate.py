@@ -95,6 +95,7 @@ def _as_json(found: Inspection) -> dict[str, Any]:
             }
             for part in found.parts
         ],
+        "agreements": list(found.agreements),
         "warnings": list(found.warnings),
     }
 
@@ -112,6 +113,8 @@ def _print_found(found: Inspection) -> None:
         typer.echo(
             f"newest case: {found.newest:%Y-%m-%d %H:%M} UTC, {format_duration(_rounded(found.age))} ago"
         )
+    for told in found.agreements:
+        typer.echo(told)
     for part in found.parts:
         typer.echo(str(part))
     for warning in found.warnings:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from capstan.data.sources.annotated import AnnotatedReader
 from capstan.data.sources.csv import CsvReader
 from capstan.data.sources.database import DatabaseReader
 from capstan.data.sources.json_lines import JsonLinesReader
@@ -30,5 +31,6 @@ SOURCES: Mapping[type[SourceSettings], Open] = {
 
 def open_source(reading: Reading) -> Reader:
     """The reader of the source's kind; raises InvalidDataError if there is nothing to read."""
-    settings = reading.source.settings
-    return SOURCES[type(settings)](reading, settings)
+    settings, annotations = reading.source.settings, reading.source.annotations
+    reader = SOURCES[type(settings)](reading, settings)
+    return reader if annotations is None else AnnotatedReader(reading, reader, annotations)
