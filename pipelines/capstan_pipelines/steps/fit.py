@@ -69,23 +69,26 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
     from capstan.training.fitting import fit_candidate, predict
     from capstan.training.search import searched_of, settings_of
 
-    found = None
+    found = kept = None
     if searched_of(candidate, spec.training.candidates):
-        found = searched(job, name, metric, pairs, say)
+        found, kept = searched(job, name, metric, pairs, say)
     settings = None if found is None or found.best is None else settings_of(candidate, found.best)
     said, metrics, costs, warnings = [], [], [], dict[str, None]()
-    for train, judged in pairs:
-        with fit_cost() as cost:
-            fitted = fit_candidate(
-                candidate,
-                model.features,
-                train,
-                seed=job.seed,
-                threads=spec.training.threads,
-                settings=settings,
-                reweigh_by=reweigh_by(job),
-                others=spec.training.candidates,
-            )
+    for number, (train, judged) in enumerate(pairs):
+        if kept is not None:
+            fitted, cost = kept.fitted[number], kept.costs[number]
+        else:
+            with fit_cost() as cost:
+                fitted = fit_candidate(
+                    candidate,
+                    model.features,
+                    train,
+                    seed=job.seed,
+                    threads=spec.training.threads,
+                    settings=settings,
+                    reweigh_by=reweigh_by(job),
+                    others=spec.training.candidates,
+                )
         predictions = predict(task, fitted.pipeline, judged.table, threads=spec.training.threads)
         said.append(predictions)
         metrics.append(evaluate(task, judged.truth, predictions, judged.groups))
@@ -106,7 +109,7 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
             "fit_seconds": round(sum(cost.seconds for cost in costs) / len(costs), 3),
             "fit_memory_bytes": max(cost.memory_bytes for cost in costs),
             "row_seconds": row_seconds(fitted.pipeline, judged.table),
-            "bytes": size_of(fitted.pipeline),
+            "bytes": size_of(fitted.pipeline) if kept is None else kept.bytes,
         },
     }
 

@@ -21,6 +21,7 @@ from capstan_pipelines.steps.progress import Telling
 
 if TYPE_CHECKING:
     from capstan.training.search import Found, Progress, Trial
+    from capstan.training.search.best_model import Kept
 
 _LIBRARIES = ("capstan-mlops", "scikit-learn", "optuna")
 STUDIES = "studies"
@@ -29,9 +30,13 @@ STUDIES = "studies"
 
 def searched(
     job: Job, name: str, metric: Metric, pairs: Sequence[tuple[Cases, Cases]], say: Telling
-) -> Found:
-    """What a search for the candidate of this name in runs finds; raises InvalidDataError if no trial finished."""
+) -> tuple[Found, Kept | None]:
+    """What a search for the candidate of this name in runs finds; raises InvalidDataError if no trial finished.
+
+    Beside it stands what the best trial fitted; None: it is to be fitted again, as where an earlier run tried it.
+    """
     from capstan.training.search import budget_of
+    from capstan.training.search.best_model import BestModel
     from capstan.training.search.on_validation import search_candidate
 
     spec, (model, candidate) = job.system.spec, candidate_named(job, name)
@@ -41,7 +46,8 @@ def searched(
 
     seconds = SEARCHED_SHARE * spec.training.fit_deadline.total_seconds()
     with tempfile.TemporaryDirectory(prefix="capstan-study-") as passing:
-        return search_candidate(
+        best = BestModel(Path(passing))
+        found = search_candidate(
             candidate,
             model.features,
             *pairs[0],
@@ -54,8 +60,10 @@ def searched(
             journal=_journal(job, name, Path(passing)),
             scored_by=_scored_by(job, metric),
             further=pairs[1:],
+            best=best,
             tell=telling(say, metric.facts, of=name),
         )
+        return found, None if found.best is None else best.of_trial(found.best)
 
 
 def _journal(job: Job, name: str, passing: Path) -> Path:

@@ -25,6 +25,10 @@ class FitCost:
     memory_bytes: int = 0
     """The most that the process held beyond what it held before."""
 
+    def __add__(self, then: FitCost) -> FitCost:
+        """Of both blocks, of which one came after the other."""
+        return FitCost(self.seconds + then.seconds, self.memory_bytes + then.memory_bytes)
+
 
 @contextmanager
 def fit_cost() -> Iterator[FitCost]:

@@ -16,7 +16,7 @@ from capstan.tasks import Predictions, Task
 from capstan.tasks.metric import Groups
 from capstan.training.cases import Cases
 from capstan.training.families import Values, fit_model, search_space
-from capstan.training.preparing import prepare
+from capstan.training.preparing import Prepared, prepare
 from capstan.training.search import resolved
 
 if TYPE_CHECKING:
@@ -67,9 +67,22 @@ def fit_candidate(
         else:
             one, values = resolved(candidate, settings, others)
         model = fit_model(one, values, prepared.lesson)
-    noted = (*prepared.notes, *_told(candidate.name, raised))
-    used = values if settings is None else settings
-    return FittedCandidate(candidate.name, _pipeline(prepared.transform, model), used, noted)
+    return fitted_candidate(
+        candidate.name, prepared, model, settings=values if settings is None else settings, raised=raised
+    )
+
+
+def fitted_candidate(
+    name: str,
+    prepared: Prepared,
+    model: Any,
+    *,
+    settings: Values,
+    raised: Sequence[warnings.WarningMessage],
+) -> FittedCandidate:
+    """The candidate of a model that was fitted on the prepared rows; `raised` are warnings of both."""
+    noted = (*prepared.notes, *_told(name, raised))
+    return FittedCandidate(name, _pipeline(prepared.transform, model), settings, noted)
 
 
 _MOST_WARNINGS = 3

@@ -149,6 +149,24 @@ def test_whoever_watches_reads_of_every_trial(
     assert f"after {TRIALS} trials" in told[-1]
 
 
+def test_what_a_search_has_found_is_not_fitted_again_to_be_measured(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted_again(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the best trial has fitted it")
+
+    monkeypatch.setattr("capstan.training.fitting.fit_candidate", fitted_again)
+    job = tmp_path / "job"
+    shutil.copytree(trained.folder / "job", job)
+    shutil.rmtree(job / "studies")
+    fit.run(str(job), "best", str(trained.folder / "cases"), str(tmp_path / "best"))
+    found, first = json.loads((tmp_path / "best").read_text()), trained.read("best")
+    told = ("metrics", "settings", "interval", "warnings", "failure")
+    assert {name: found[name] for name in told} == {name: first[name] for name in told}
+    assert found["cost"]["bytes"] > 0
+    assert found["cost"]["fit_seconds"] > 0
+
+
 def test_a_run_that_is_started_again_goes_on_with_its_trials(trained: Trained, tmp_path: Path) -> None:
     """The run's folder keeps a journal of each search; what it holds is not tried again."""
     job = tmp_path / "job"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from capstan.tasks import TASKS, Predictions
 from capstan.tasks.areas import roc_auc
 from capstan.testing.lessons import lesson
 from capstan.training.cases import Cases
+from capstan.training.cost import FitCost, size_of
 from capstan.training.factories import importable
 from capstan.training.families import Value, Values
-from capstan.training.fitting import fit_candidate, predict
+from capstan.training.fitting import FittedCandidate, fit_candidate, predict
 from capstan.training.search import (
     Budget,
     Found,
@@ -39,9 +41,10 @@ from capstan.training.search import (
     searched_of,
     settings_of,
 )
+from capstan.training.search.best_model import BestModel, Kept
 from capstan.training.search.on_validation import search_candidate, spread
 from capstan.training.search.study import Study
-from capstan.training.search.trial import goes_on
+from capstan.training.search.trial import Trial, goes_on
 
 BINARY = TASKS["BinaryClassification"]
 FEATURES = TypeAdapter(list[Feature]).validate_python(
@@ -186,6 +189,95 @@ def test_a_model_of_ones_own_is_searched_by_its_parameters(tmp_path: Path) -> No
     assert result.trials[0].values == {"depth": 1, "rule": "gini"}
     assert result.best.values["depth"] != 1
     assert fitted.pipeline.steps[-1][1].max_depth == result.best.values["depth"]
+
+
+def test_the_model_of_the_best_trial_is_kept_and_is_the_one_that_would_be_fitted_again(
+    tmp_path: Path,
+) -> None:
+    one, best = searching(trials=8), BestModel(tmp_path)
+    result = found(one, best=best)
+    assert result.best is not None
+    assert result.best.number > 0, "so that a better one took the place of the first"
+    kept = best.of_trial(result.best)
+    assert kept is not None
+    again = fit_candidate(
+        one, FEATURES, TRAIN, seed=0, settings=settings_of(one, result.best), others=(LINE, TREE)
+    )
+    assert kept.bytes == pytest.approx(size_of(again.pipeline), rel=0.05), (
+        "texts that are shared are saved once"
+    )
+    said, wanted = (
+        predict(BINARY, fitted.pipeline, VALIDATION.table)["probability"] for fitted in (*kept.fitted, again)
+    )
+    assert np.array_equal(said, wanted)
+    assert (kept.fitted[0].name, kept.fitted[0].settings) == (again.name, again.settings)
+    assert kept.costs[0].seconds > 0
+    other = next(trial for trial in result.trials if trial.number != result.best.number)
+    assert best.of_trial(other) is None
+
+
+def test_the_kept_model_tells_what_its_rows_and_its_fit_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "warning.py").write_text(
+        "import warnings\nfrom sklearn.tree import DecisionTreeClassifier\n"
+        "class Tree(DecisionTreeClassifier):\n"
+        "    def fit(self, X, y):\n        warnings.warn('it is deep')\n        return super().fit(X, y)\n"
+        "def make(depth): return Tree(max_depth=depth, random_state=0)\n"
+    )
+    own = candidate("own", custom={"factory": "warning:make", "parameters": {"depth": 1}})
+    one, best = (
+        searching((own,), trials=2, ranges=[{"of": "own", "setting": "depth", "min": 1, "max": 6}]),
+        BestModel(tmp_path),
+    )
+    still = [*FEATURES, *TypeAdapter(list[Feature]).validate_python([{"name": "same", "numeric": {}}])]
+    rows = [
+        replace(cases, table=cases.table.append_column("same", pa.array(np.ones(cases.table.num_rows))))
+        for cases in (TRAIN, VALIDATION)
+    ]
+    with importable(tmp_path):
+        result = search_candidate(
+            one,
+            still,
+            *rows,
+            seed=0,
+            score=area,
+            budget=budget_of(one, seconds=600),
+            others=(own,),
+            best=best,
+        )
+        assert result.best is not None
+        kept = best.of_trial(result.best)
+        assert kept is not None
+        settings = settings_of(one, result.best)
+        again = fit_candidate(one, still, rows[0], seed=0, settings=settings, others=(own,))
+    assert len(again.warnings) == 2
+    assert kept.fitted[0].warnings == again.warnings
+
+
+def test_a_model_that_cannot_be_pickled_is_not_kept_nor_is_a_worse_one_in_its_place(tmp_path: Path) -> None:
+    best = BestModel(tmp_path)
+
+    def kept(depth: int, model: Any) -> Kept:
+        return Kept("tree", {"maxDepth": depth}, [FittedCandidate("tree", model, {})], [FitCost()])
+
+    def trial(depth: int, score: float) -> Trial:
+        return Trial(depth, "tree", {"maxDepth": depth}, FINISHED, score)
+
+    best.offer(0.7, kept(1, "a model"))
+    assert best.of_trial(trial(1, 0.7)) is not None
+    best.offer(0.7, kept(2, "as good, but later"))
+    assert best.of_trial(trial(2, 0.7)) is None
+    best.offer(0.9, kept(3, lambda: 0))
+    best.offer(0.8, kept(4, "a model"))
+    assert [best.of_trial(trial(depth, 0.9)) for depth in (1, 2, 3, 4)] == [None] * 4
+
+
+def test_no_model_is_kept_of_a_trial_of_an_earlier_process(tmp_path: Path) -> None:
+    one, journal = searching(trials=3), tmp_path / "journal"
+    found(one, journal=journal)
+    best = BestModel(tmp_path)
+    result = found(one, journal=journal, best=best)
+    assert result.best is not None
+    assert best.of_trial(result.best) is None
 
 
 # What follows tries nothing that learns: a trial's score is made from its values.

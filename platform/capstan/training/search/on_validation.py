@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,11 +16,14 @@ from capstan.spec.features import Feature
 from capstan.tasks import Predictions
 from capstan.tasks.metric import Floats
 from capstan.training.cases import Cases
+from capstan.training.cost import fit_cost
 from capstan.training.families import Values, fit_model
+from capstan.training.fitting import fitted_candidate
 from capstan.training.lesson import Lesson
 from capstan.training.preparing import prepare
+from capstan.training.search.best_model import BestModel, Kept
 from capstan.training.search.searching import Progress, search
-from capstan.training.search.space import Budget, Searched, searched_of
+from capstan.training.search.space import Budget, Searched, searched_of, values_of
 from capstan.training.search.trial import Found, TrialState
 
 Score = Callable[[Cases, Predictions], float]
@@ -40,6 +45,7 @@ def search_candidate(
     others: Sequence[Candidate] = (),
     journal: Path | None = None,
     scored_by: str = "",
+    best: BestModel | None = None,
     tell: Callable[[Progress], None] = lambda _: None,
     further: Sequence[tuple[Cases, Cases]] = (),
 ) -> Found:
@@ -47,26 +53,43 @@ def search_candidate(
 
     `further`: other rows to learn from and to judge on, as the folds of a cross-validation are; then the mean decides.
     `journal`: where trials are kept for a process that goes on after this one was ended, as long as rows, candidates,
-    seed and `scored_by` (the name of what `score` computes) are the same; None: nowhere. Raises InvalidDataError if no
-    trial finished.
+    seed and `scored_by` (the name of what `score` computes) are the same; None: nowhere. `best` gets what the
+    best trial fitted here; None: it is not kept. Raises InvalidDataError if no trial finished.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     searched = searched_of(candidate, others)
     with threadpool_limits(threads):
         task = train.task
-        known = []
+        known, written = [], []
         for learns, judges in ((train, validation), *further):
-            prepared = prepare(features, learns, seed=seed, reweigh_by=reweigh_by, others=others)
-            known.append((prepared.lesson, prepared.transform.transform(judges.table), judges))
+            with fit_cost() as cost, warnings.catch_warnings(record=True) as raised:
+                warnings.simplefilter("always")
+                prepared = prepare(features, learns, seed=seed, reweigh_by=reweigh_by, others=others)
+            judged = prepared.transform.transform(judges.table)
+            known.append((prepared.lesson, judged, judges))
+            written.append((prepared, cost, raised))
 
         def attempt(one: Candidate, values: Values, share: float) -> float:
-            scores = []
-            for lesson, judged, judges in known:
-                model = fit_model(one, values, spread(lesson, share))
+            scores, fitted, costs = [], [], []
+            for (lesson, judged, judges), (prepared, of_rows, told_of_rows) in zip(
+                known, written, strict=True
+            ):
+                with fit_cost() as of_fit, warnings.catch_warnings(record=True) as told_of_fit:
+                    warnings.simplefilter("always")
+                    model = fit_model(one, values, spread(lesson, share))
                 said = task.predictions(task.scores(model, judged, rows=None), task.learnt(model))
                 scores.append(score(judges, said))
-            return float(np.mean(scores))
+                raised = [*told_of_rows, *told_of_fit]
+                settings = values_of(candidate, one.name, values)
+                fitted.append(
+                    fitted_candidate(candidate.name, prepared, model, settings=settings, raised=raised)
+                )
+                costs.append(of_rows + of_fit)
+            found = float(np.mean(scores))
+            if best is not None and share == 1 and math.isfinite(found):
+                best.offer(found, Kept(one.name, values, fitted, costs))
+            return found
 
         found = search(
             searched,

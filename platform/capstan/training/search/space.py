@@ -66,8 +66,13 @@ def budget_of(candidate: Candidate, *, seconds: float) -> Budget:
 
 def settings_of(candidate: Candidate, trial: Trial) -> dict[str, Value]:
     """The trial's values as they are kept: those of a search say of which candidate they are."""
-    named = {OF: trial.of} if isinstance(candidate.chosen, Search) else {}
-    return {**named, **trial.values}
+    return values_of(candidate, trial.of, trial.values)
+
+
+def values_of(candidate: Candidate, of: str, values: Values) -> dict[str, Value]:
+    """The same from the values alone and the name of the candidate that they are for."""
+    named = {OF: of} if isinstance(candidate.chosen, Search) else {}
+    return {**named, **values}
 
 
 def resolved(candidate: Candidate, values: Values, others: Sequence[Candidate]) -> tuple[Candidate, Values]:
