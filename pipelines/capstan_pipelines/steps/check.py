@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from capstan.evaluation.fairness import require_fairlearn
+from capstan.training.balancing import require_imbalanced_learn
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import read_table
 from capstan_pipelines.steps.documents import write_document
@@ -22,6 +23,8 @@ def run(job_folder: str, table_file: str, report_file: str) -> None:
 
         if job.system.spec.evaluation.fairness:
             require_fairlearn()
+        if job.system.spec.training.balance is not None:
+            require_imbalanced_learn()
         table, as_of = read_table(Path(table_file)), job.request.trigger.as_of
         report = check_table(table, job.system, as_of=as_of)
         report.require()

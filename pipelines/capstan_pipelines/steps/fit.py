@@ -87,6 +87,7 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
                     threads=spec.training.threads,
                     settings=settings,
                     reweigh_by=reweigh_by(job),
+                    balance=spec.training.balance,
                     others=spec.training.candidates,
                 )
         predictions = predict(task, fitted.pipeline, judged.table, threads=spec.training.threads)

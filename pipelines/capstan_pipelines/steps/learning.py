@@ -51,6 +51,7 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
                 threads=job.system.spec.training.threads,
                 settings=taken["settings"],
                 reweigh_by=reweigh_by(job),
+                balance=job.system.spec.training.balance,
                 others=job.system.spec.training.candidates,
             )
         except InvalidDataError as error:

@@ -56,6 +56,7 @@ def searched(
             budget=budget_of(candidate, seconds=seconds),
             threads=spec.training.threads,
             reweigh_by=reweigh_by(job),
+            balance=spec.training.balance,
             others=spec.training.candidates,
             journal=_journal(job, name, Path(passing)),
             scored_by=_scored_by(job, metric),

@@ -303,6 +303,11 @@ def _require(model: Any, so: bool) -> None:
         raise InvalidDataError(_refusal(model))
 
 
+def _other_prior(graph: Graph, model: Any, matrix: Matrix) -> str:
+    scaled = graph.op("Mul", write_model(graph, model.model, matrix), graph.constant(model.factors))
+    return graph.op("Div", scaled, graph.sum(scaled, 1))
+
+
 _FORMS: Mapping[tuple[str, str], Write] = {
     ("sklearn", "DummyClassifier"): _shares,
     ("sklearn", "DummyRegressor"): _constant,
@@ -324,6 +329,7 @@ _FORMS: Mapping[tuple[str, str], Write] = {
     ("capstan", "PerceptronOfClasses"): _perceptron_of_classes,
     ("capstan", "VotingOfNumbers"): _voting_of_numbers,
     ("capstan", "VotingOfClasses"): _voting_of_classes,
+    ("capstan", "OtherPrior"): _other_prior,
     ("capstan", "StackOfNumbers"): _stack_of_numbers,
     ("capstan", "StackOfClasses"): _stack_of_classes,
 }

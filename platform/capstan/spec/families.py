@@ -91,11 +91,12 @@ class OfClasses(FamilySettings):
 
     only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {"class_weights": CLASSES}
 
-    class_weights: Literal["Balanced"] | None = Field(
+    class_weights: Literal["Balanced", "EffectiveNumber"] | None = Field(
         None,
         description=(
-            "Balanced: rows count so much that every class weighs the same. Probabilities then are those of balanced "
-            "classes, too high for a rare one. Without it all rows count alike."
+            "Balanced: rows count so much that every class weighs the same. EffectiveNumber: a class of n rows weighs "
+            "n (1 - 0.999) / (1 - 0.999^n) (Cui et al. 2019), so that rows of classes of some thousand rows and more "
+            "count alike. Probabilities then are too high for a rare class. Without it all rows count alike."
         ),
         examples=["Balanced"],
     )

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _NOT_IN_THIS_VERSION = {
-    "training.imbalance": "class weights and focal loss",
     "training.ensemble": "ensembles",
     "features.text": "text features",
     "features.image": "image features",

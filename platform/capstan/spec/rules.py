@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from capstan.spec import (
+    balance,
     batch,
     data_rules,
     fairness,
@@ -47,6 +48,7 @@ RULES: tuple[Rule, ...] = (
     *data_rules.RULES,
     *metric_rules.RULES,
     *fairness.RULES,
+    *balance.RULES,
     *model_rules.RULES,
     *search_rules.RULES,
     *process_rules.RULES,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from capstan.spec.balance import Balance
 from capstan.spec.cluster import EnvironmentVariable, NodeSelector
 from capstan.spec.fairness import Reweigh
 from capstan.spec.families import (
@@ -143,6 +144,14 @@ class Training(SpecModel):
             "no group."
         ),
         examples=[{"by": ["carrier"]}],
+    )
+    balance: Balance | None = Field(
+        None,
+        description=(
+            "Makes the classes of the rows that a model learns from more alike, by imbalanced-learn. Rows that choose "
+            "and judge stay as they are. Needs the extra `balance`."
+        ),
+        examples=[{"method": "SMOTE"}],
     )
     choose: Choose = Field(
         default_factory=Choose,

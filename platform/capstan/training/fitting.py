@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capstan.features.transform import FeatureTransform
+from capstan.spec.balance import Balance
 from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
 from capstan.tasks import Predictions, Task
@@ -49,11 +50,12 @@ def fit_candidate(
     settings: Values | None = None,
     reweigh_by: Sequence[str] = (),
     others: Sequence[Candidate] = (),
+    balance: Balance | None = None,
 ) -> FittedCandidate:
     """Fit on `train`, with the `settings` that a search found, or as it is written.
 
     With `reweigh_by` rows are weighed so that the label tells nothing of the values of these columns. An ensemble is
-    made of some of the `others`, and a search tries some.
+    made of some of the `others`, and a search tries some. With `balance` its rows are made alike by their classes.
 
     Custom factories must be importable (`capstan.training.factories.importable`). Raises InvalidDataError.
     """
@@ -61,7 +63,7 @@ def fit_candidate(
 
     with threadpool_limits(threads), warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
-        prepared = prepare(features, train, seed=seed, reweigh_by=reweigh_by, others=others)
+        prepared = prepare(features, train, seed=seed, reweigh_by=reweigh_by, others=others, balance=balance)
         if settings is None:
             one, values = candidate, search_space(candidate).written
         else:

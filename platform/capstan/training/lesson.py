@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
+from capstan.spec.balance import Balance
 from capstan.spec.tasks import USUAL_FLAGGED_SHARE, LabelKind
 from capstan.tasks import Task
 from capstan.tasks.metric import Floats, Groups, Truth, numbered
@@ -58,11 +59,20 @@ class Lesson(Rows):
     candidates: Mapping[str, Callable[[Lesson], Any]] = field(default_factory=dict)
     """What fits another candidate of the file, by its name: an ensemble is made of some."""
 
+    balance: Balance | None = None
+    """What a family's rows are to become; ensembles leave it to their members."""
+    unbalanced: Lesson | None = None
+    """The rows as they came, where these are balanced."""
+
     def without_newest(self, share: float) -> tuple[Lesson, Lesson]:
         """The older rows, and the newest ones that are so large a share of all; a group is not parted.
 
-        Raises InvalidDataError where the newest rows have a class that no older row has.
+        Of balanced rows the older ones are balanced and the newest are as they came, with weights that make up for it:
+        none that is made of a newest row is learnt from. Raises InvalidDataError where the newest rows have a class
+        that no older row has.
         """
+        if self.unbalanced is not None:
+            return self._balanced_without_newest(self.unbalanced, share)
         begin = self.group_begin(min(len(self.truth) - 1, int(len(self.truth) * (1 - share))))
         older, newest = self.chosen(slice(None, begin)), self.chosen(slice(begin, None))
         unseen = sorted(set(np.unique(newest.truth).tolist()) - set(np.unique(older.truth).tolist()))
@@ -73,6 +83,17 @@ class Lesson(Rows):
                 "earlyStopping"
             )
         return older, newest
+
+    @staticmethod
+    def _balanced_without_newest(natural: Lesson, share: float) -> tuple[Lesson, Lesson]:
+        from capstan.training.balancing import balanced, planned
+
+        older, newest = natural.without_newest(share)
+        assert natural.balance is not None
+        plan = planned(older.truth, natural.balance)
+        weights = 1 / plan.factors[np.searchsorted(plan.classes, newest.truth)]
+        given = 1.0 if newest.weights is None else newest.weights
+        return balanced(older), replace(newest, weights=weights * given)
 
     def group_begin(self, row: int) -> int:
         """The row where the group of this one begins; the row itself without groups."""

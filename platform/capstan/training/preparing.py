@@ -12,9 +12,11 @@ from capstan.errors import InvalidDataError
 from capstan.features.fullness import is_left_out, missing_share
 from capstan.features.kinds import CategoricalSettings, Target
 from capstan.features.transform import FeatureTransform, build_transform
+from capstan.spec.balance import Balance
 from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
 from capstan.spec.tasks import USUAL_FLAGGED_SHARE
+from capstan.training.balancing import planned
 from capstan.training.cases import Cases
 from capstan.training.families import fits_of
 from capstan.training.lesson import Lesson
@@ -45,6 +47,7 @@ def prepare(
     seed: int,
     reweigh_by: Sequence[str] = (),
     others: Sequence[Candidate] = (),
+    balance: Balance | None = None,
 ) -> Prepared:
     """Fit the transform on the cases and make their lesson, which ensembles of `others` can learn from too.
 
@@ -65,6 +68,8 @@ def prepare(
         reweighed = reweigh(table, reweigh_by, train.truth)
         weights = reweighed.weights
         noted += reweighed.notes
+    if balance is not None:
+        noted.append(_balance_in_words(train, balance))
     noted += _constant(table, features)
     target = _target(train)
     transform.fit(table, target)
@@ -84,8 +89,18 @@ def prepare(
         seed=seed,
         flagged_share=train.task.facts.flagged_share or USUAL_FLAGGED_SHARE,
         candidates=fits_of(others),
+        balance=balance,
     )
     return Prepared(transform, lesson, tuple(noted))
+
+
+def _balance_in_words(train: Cases, balance: Balance) -> str:
+    probabilities = (
+        "probabilities are brought back to the classes' own shares (Elkan 2001)"
+        if balance.correct
+        else "probabilities are those of balanced classes, too high for a rare one (`correct: false`)"
+    )
+    return f"training.balance: {balance.method}: {planned(train.truth, balance)}; {probabilities}"
 
 
 def _filled(features: Sequence[Feature], table: pa.Table) -> tuple[list[Feature], list[str]]:

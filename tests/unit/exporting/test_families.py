@@ -30,6 +30,7 @@ from capstan.serving.manifest import Manifest
 from capstan.spec.families import Candidate
 from capstan.spec.tasks import LabelKind
 from capstan.tasks import task_with
+from capstan.training.fitted.prior import with_prior
 
 PAIRS = [
     pytest.param(family, label, id=f"{family}-{label}")
@@ -78,6 +79,23 @@ def test_settings_that_change_what_is_computed_are_exported_too(
     family: str, settings: dict[str, Any]
 ) -> None:
     assert compared(fitted(family, "Number", settings), later_rows(), task_with("Number")).other_labels == 0
+
+
+@pytest.mark.parametrize("family", ["naiveBayes", "randomForest", "voting"])
+@pytest.mark.parametrize("label", ["Boolean", "Category"])
+def test_probabilities_of_balanced_rows_are_brought_back_in_the_graph_and_for_single_rows(
+    family: str, label: LabelKind
+) -> None:
+    pipeline, task = fitted(family, label), task_with(label)
+    transform, model = pipeline.steps[0][1], pipeline.steps[1][1]
+    factors = np.arange(1, len(model.classes_) + 1) / 3
+    rows = table(2)[0]
+    said = model.predict_proba(transform.transform(rows)) * factors
+    pipeline.steps[1] = ("model", with_prior(model, factors))
+    assert type(pipeline.steps[1][1]).__name__ == "OtherPrior"
+    found = pipeline.predict_proba(rows)
+    assert found == pytest.approx(said / said.sum(axis=1, keepdims=True))
+    assert compared(pipeline, later_rows(), task).other_labels == 0
 
 
 def test_an_ensemble_with_a_member_that_has_no_graph_is_refused_by_the_members_name() -> None:

@@ -95,7 +95,7 @@ MISTAKES = {
     "missing share": ("name: distance, ", "name: distance, maxMissing: 0.6, ", "features[0].maxMissing", "such as 60%"),
     "task": ("task: BinaryClassification", "task: Clustering", "objective.task", "tasks that run today: BinaryClassification"),
     "encoding": ("encode: OneHot", "encode: Embedding", "features[3].categorical.encode", "run today: Integer, OneHot, Hashing, Target"),
-    "later": ("    window: {type: Expanding}", "    imbalance: {}", "training.imbalance", "not in this version"),
+    "later": ("    window: {type: Expanding}", "    ensemble: {}", "training.ensemble", "not in this version"),
     "provider": ("provider: Envoy", "provider: GatewayApi", "serving.traffic.provider", "run today: Envoy, Istio"),
     "runner": ("    window: {type: Expanding}", "    runner: KFP", "training.runner", "is not one of Automatic, Job, KubeflowPipelines"),
     "variable": ("replicas: {min: 1, max: 3}", "environment: [{name: 2FAST, value: a}]", "serving.environment[0].name", "not beginning with a digit"),

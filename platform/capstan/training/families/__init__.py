@@ -37,6 +37,7 @@ from capstan.spec.families import (
 )
 from capstan.spec.searchable import with_values
 from capstan.tasks.labels import LABELS
+from capstan.training.balancing import balanced, corrected
 from capstan.training.families.custom import CustomFamily
 from capstan.training.families.decision_tree import DecisionTreeFamily
 from capstan.training.families.ensembles import BaggingFamily, StackingFamily, VotingFamily
@@ -107,6 +108,12 @@ def search_space(candidate: Candidate) -> SearchSpace:
     return family_of(candidate).search_space(candidate.chosen)
 
 
+_BALANCED_BY_OTHERS = (MostFrequent, Voting, Bagging, Stacking, Search)
+"""The first knows shares alone; the others hand their rows to candidates, each of which balances its own."""
+_EFFECTIVE = 0.999
+"""How much of a row of a class the next one repeats."""
+
+
 def fit_model(candidate: Candidate, values: Values, lesson: Lesson) -> Fitted:
     """The candidate, fitted with these values of its search space in place of those that are written.
 
@@ -122,7 +129,10 @@ def fit_model(candidate: Candidate, values: Values, lesson: Lesson) -> Fitted:
             "differ: train on more rows"
         )
     settings = with_values(candidate.chosen, values)
-    return family.fit(settings, _weighed(settings, lesson))
+    if not isinstance(settings, _BALANCED_BY_OTHERS):
+        lesson = balanced(lesson)
+    fitted: Fitted = corrected(family.fit(settings, _weighed(settings, lesson)), lesson)
+    return fitted
 
 
 def fits_of(candidates: Iterable[Candidate]) -> Mapping[str, Callable[[Lesson], Fitted]]:
@@ -150,4 +160,8 @@ def _weighed(settings: FamilySettings, lesson: Lesson) -> Lesson:
     codes = np.unique(lesson.truth, return_inverse=True)[1].reshape(-1)
     weights = np.ones(len(codes)) if lesson.weights is None else lesson.weights
     of_class = np.bincount(codes, weights=weights)
+    if settings.class_weights == "EffectiveNumber":
+        # Cui et al. 2019, "Class-balanced loss based on effective number of samples".
+        counted = weights / (1 - _EFFECTIVE ** np.bincount(codes))[codes]
+        return replace(lesson, weights=counted * (weights.sum() / counted.sum()))
     return replace(lesson, weights=weights * (weights.sum() / (len(of_class) * of_class))[codes])

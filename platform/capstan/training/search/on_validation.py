@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from capstan.errors import InvalidDataError
+from capstan.spec.balance import Balance
 from capstan.spec.families import Candidate
 from capstan.spec.features import Feature
 from capstan.tasks import Predictions
@@ -43,6 +44,7 @@ def search_candidate(
     threads: int = 1,
     reweigh_by: Sequence[str] = (),
     others: Sequence[Candidate] = (),
+    balance: Balance | None = None,
     journal: Path | None = None,
     scored_by: str = "",
     best: BestModel | None = None,
@@ -65,7 +67,9 @@ def search_candidate(
         for learns, judges in ((train, validation), *further):
             with fit_cost() as cost, warnings.catch_warnings(record=True) as raised:
                 warnings.simplefilter("always")
-                prepared = prepare(features, learns, seed=seed, reweigh_by=reweigh_by, others=others)
+                prepared = prepare(
+                    features, learns, seed=seed, reweigh_by=reweigh_by, others=others, balance=balance
+                )
             judged = prepared.transform.transform(judges.table)
             known.append((prepared.lesson, judged, judges))
             written.append((prepared, cost, raised))
@@ -142,5 +146,5 @@ def _fingerprint(
     for one in searched:
         found.update(one.candidate.model_dump_json(by_alias=True).encode())
         found.update(repr(one.space.dimensions).encode())
-    found.update(repr((known[0][0].seed, budget.halving, scored_by)).encode())
+    found.update(repr((known[0][0].seed, known[0][0].balance, budget.halving, scored_by)).encode())
     return found.hexdigest()
