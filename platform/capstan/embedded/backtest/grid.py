@@ -8,10 +8,10 @@ import pickle
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -21,6 +21,7 @@ from capstan.embedded.backtest.hindsight import Hurting
 from capstan.embedded.backtest.history import History
 from capstan.embedded.backtest.inputs import backtest_digest, data_digest, rows_digest
 from capstan.embedded.backtest.one_policy import PolicyResult, hurting_of, run_policy
+from capstan.embedded.backtest.order import next_of
 from capstan.embedded.backtest.refusals import require_backtest
 from capstan.embedded.backtest.variations import Policy
 from capstan.embedded.backtest.wiring import BacktestPlaces, running_trainer
@@ -56,6 +57,8 @@ class Task:
     data: str
     """Digest of the sources and of the policy's own code."""
     kept: Path
+    values: Mapping[str, str] = field(default_factory=dict)
+    """As the policy has them."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def backtest(
     for policy in policies:
         require_backtest(policy.system)
     places.results.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tasks = tasks_of(system, [policy.system for policy in policies], scope, places)
+    found = tasks_of(system, [policy.system for policy in policies], scope, places)
+    tasks = [replace(task, values=policy.values) for task, policy in zip(found, policies, strict=True)]
     kept = [task.kept for task in tasks]
     for path in kept:
         if fresh or is_to_be_asked_again(path):
@@ -232,14 +236,21 @@ def _side_by_side(
     with ProcessPoolExecutor(
         count, mp_context=context, initializer=_begin, initargs=(shared, stored, stopping)
     ) as pool:
-        waiting: set[Future[None]] = {pool.submit(_work, task) for task in tasks}
+        waiting = list(tasks)
+        running = dict[Future[None], Task]()
         try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            while waiting or running:
+                while waiting and len(running) < count:
+                    others = [task.values for task in running.values()]
+                    task = waiting.pop(next_of([task.values for task in waiting], others))
+                    running[pool.submit(_work, task)] = task
+                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 for one in done:
+                    del running[one]
                     one.result()
                 if done:
-                    audience.advance("backtesting", len(tasks) - len(waiting), len(tasks), "policies")
+                    left = len(waiting) + len(running)
+                    audience.advance("backtesting", len(tasks) - left, len(tasks), "policies")
                 if stop():
                     return
         except BrokenProcessPool as error:
