@@ -177,9 +177,9 @@ def _dependence(judged: Judged, order: Sequence[str]) -> list[Dependence]:
     with threadpool_limits(judged.job.system.spec.training.threads):
         count = task.scores(pipeline, rows).reshape(rows.num_rows, -1).shape[1]
         outputs = outputs_of(count, task.learnt(pipeline))
-        moments = {one.column for one in judged.job.system.spec.features if one.settings.needs_moments}
-        # No moment comes back: rows with another one tell nothing.
-        for column in [one for one in order if one not in moments][:SHOWN_COLUMNS]:
+        # Rows with another moment or another whole text tell nothing.
+        unlike = {one.column for one in judged.job.system.spec.features if not one.settings.comes_back}
+        for column in [one for one in order if one not in unlike][:SHOWN_COLUMNS]:
             of_column = dependence(
                 lambda some: task.scores(pipeline, some), rows, column, outputs, is_number=kinds[column]
             )

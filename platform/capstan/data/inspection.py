@@ -162,6 +162,7 @@ def _empty_columns(cases: pa.Table, system: MLSystem) -> Iterator[str]:
         elif (
             values.type == pa.string()
             and feature.reading == "categorical"
+            and feature.settings.comes_back
             and pc.count_distinct(values).as_py() == len(values)
         ):
             yield f"features: {feature.name!r}: every case has another value in column {feature.column!r}, as an id has"

@@ -25,6 +25,7 @@ from capstan.features.kinds import (
     FittedHashing,
     FittedNumeric,
     FittedTarget,
+    FittedText,
 )
 from capstan.features.values import MISSING_TEXTS, ColumnType, category, number
 
@@ -134,6 +135,11 @@ def inputs_of(transform: FeatureTransform) -> list[Input]:
             raise InvalidDataError(
                 f"feature {settings.name!r}: a date has no operator in ONNX, so it can't be exported to ONNX; derive "
                 f"{parts} in data.query, take them as numeric features and train again"
+            )
+        if isinstance(feature, FittedText):
+            raise InvalidDataError(
+                f"feature {settings.name!r}: the words of a text have no operator in ONNX, so it can't be exported to "
+                "ONNX; derive numbers of the text in data.query, or train without it"
             )
         if not isinstance(feature, FittedNumeric | FittedCategorical | FittedTarget):
             raise InvalidDataError(

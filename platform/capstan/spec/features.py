@@ -39,6 +39,11 @@ class FeatureSettings(SpecModel):
         return False
 
     @property
+    def comes_back(self) -> bool:
+        """Whether rows share values of its column, so that one can say what it does; texts and moments do not."""
+        return True
+
+    @property
     def refuses_unknown(self) -> bool:
         """Whether a request with a value beyond those of training is refused."""
         return False
@@ -298,6 +303,72 @@ class Date(FeatureSettings):
     def needs_moments(self) -> bool:
         return True
 
+    @property
+    def comes_back(self) -> bool:
+        return False
+
+
+TEXT_RULES = (
+    part_rule(
+        "`buckets` of words are those of `encode: Hashing`; write that, or drop `buckets`",
+        lambda text: text.buckets is None or text.encode == "Hashing",
+        Cel("!has(self.buckets) || self.encode == 'Hashing'", "features[].text", "buckets"),
+    ),
+    part_rule(
+        "hashes, which keeps no list of words; drop `maxWords` and `minFrequency`, or take `encode: TfIdf`",
+        lambda text: text.encode != "Hashing" or (text.max_words is None and text.min_frequency is None),
+        Cel("self.encode != 'Hashing' || !(has(self.maxWords) || has(self.minFrequency))", "features[].text"),
+    ),
+)
+
+
+class Text(FeatureSettings):
+    """How a text of several words becomes a feature."""
+
+    encode: Literal["TfIdf", "Hashing"] = Field(
+        "TfIdf",
+        description=(
+            "TfIdf: a column for each word that training knows, in which frequent words of the text count more, and "
+            "words of many texts less. Hashing: a fixed number of columns, which words share by their hash."
+        ),
+        examples=["TfIdf"],
+    )
+    ngrams: Whole = Field(
+        1,
+        ge=1,
+        le=3,
+        description="Up to so many neighbouring words count as one more word, such as `not good` with 2.",
+        examples=[2],
+    )
+    max_words: Whole | None = Field(
+        None,
+        ge=2,
+        le=4096,
+        description="Columns of TfIdf: the most frequent words of training, 300 if left out.",
+        examples=[500],
+    )
+    min_frequency: Whole | None = Field(
+        None,
+        ge=1,
+        description="A word in fewer texts of training than this, 2 if left out, is none to TfIdf.",
+        examples=[5],
+    )
+    buckets: Whole | None = Field(
+        None, ge=2, le=4096, description="Columns of Hashing, 256 if left out.", examples=[512]
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Text:
+        return require(self, TEXT_RULES)
+
+    @property
+    def reading(self) -> Reading:
+        return "categorical"
+
+    @property
+    def comes_back(self) -> bool:
+        return False
+
 
 class CustomFeature(FeatureSettings, OwnCode):
     """A feature of your own."""
@@ -332,7 +403,7 @@ class CustomFeature(FeatureSettings, OwnCode):
 class Feature(OneOf):
     """One input of the model."""
 
-    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical", "date", "custom")
+    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical", "date", "text", "custom")
 
     name: ColumnName = Field(description="Name of the feature.", examples=["dep_hour"])
     column: ColumnName = Field(
@@ -360,6 +431,9 @@ class Feature(OneOf):
     categorical: Categorical | None = Field(None, description="A category.", examples=[{"encode": "OneHot"}])
     date: Date | None = Field(
         None, description="Parts of a moment.", examples=[{"parts": ["Hour", "Weekday"], "cyclic": True}]
+    )
+    text: Text | None = Field(
+        None, description="A text of several words.", examples=[{"encode": "TfIdf", "maxWords": 500}]
     )
     custom: CustomFeature | None = Field(
         None,

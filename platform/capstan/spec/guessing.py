@@ -33,6 +33,10 @@ MOST_WHOLE_CLASSES = 10
 LEAST_ROWS_PER_CLASS = 10
 MOST_CATEGORIES = 50
 """Different texts from which on a column must repeat them to be a category."""
+FEWEST_WORDS = 4
+"""Of a text on average, from which on a column holds prose."""
+MOST_PROSE = 200
+"""Texts that are looked at for that."""
 MOST_COLUMNS = 100
 """Categories of one feature that get a column each; the matrix of a training would not fit with thousands."""
 FEWEST_FOR_TREES = 200
@@ -638,6 +642,10 @@ def _no_feature(column: ColumnProfile) -> str:
     if column.infinite is not None:
         return f"it {_infinite(column.infinite)}"
     is_number = column.kind == "Number" or column.number_form or _odd_as_missing(column)
+    if _is_prose(column) and not is_number:
+        return (
+            "its texts are of several words; to learn from their words, keep it (--keep, or keep= in Python)"
+        )
     if _names_several(column):
         return (
             f"it is called as an id is, and {column.distinct:,} of {column.rows:,} rows differ in it. If its values "
@@ -677,7 +685,18 @@ def _date_parts(column: ColumnProfile) -> tuple[str, str]:
     return ("Hour", "Weekday") if any(one.hour or one.minute for one in ends) else ("Weekday", "Month")
 
 
-def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical", "date"], str]:
+def _is_prose(column: ColumnProfile) -> bool:
+    """Whether its texts are of several words and nearly all another one."""
+    some = list(column.counts)[:MOST_PROSE]
+    words = sum(len(text.split()) for text in some) / len(some) if some else 0.0
+    return (
+        column.kind == "Text"
+        and column.distinct > max(MOST_CATEGORIES, (column.rows - column.missing) / 2)
+        and words >= FEWEST_WORDS
+    )
+
+
+def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical", "date", "text"], str]:
     if column.kind == "Time":
         return "date", f"parts of a moment, {' and '.join(_date_parts(column))}"
     if column.number_form:
@@ -694,6 +713,8 @@ def _form(column: ColumnProfile) -> tuple[Literal["numeric", "categorical", "dat
         return "numeric", f"numbers but for {', '.join(column.odd)}"
     if column.kind == "Boolean":
         return "categorical", "true and false"
+    if _is_prose(column):
+        return "text", "texts of several words, of which the most frequent become columns"
     return "categorical", f"{column.distinct} different texts"
 
 

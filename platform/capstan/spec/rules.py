@@ -27,7 +27,7 @@ from capstan.spec.data import CHECK_RULES, DRAWN_RULES, FILE_RULES
 from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES, UNLESS_WORSE_ENDS
 from capstan.spec.fairness import FAIRNESS_RULES
 from capstan.spec.families import BOOSTING_RULES, LINEAR_RULES, PERCEPTRON_RULES, RANGE_RULES, VOTING_RULES
-from capstan.spec.features import CATEGORICAL_RULES, DATE_RULES, NUMERIC_RULES
+from capstan.spec.features import CATEGORICAL_RULES, DATE_RULES, NUMERIC_RULES, TEXT_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
 from capstan.spec.interleave import GUARDRAIL_RULES
@@ -73,6 +73,7 @@ PART_RULES: tuple[Rule, ...] = (
     *NUMERIC_RULES,
     *CATEGORICAL_RULES,
     *DATE_RULES,
+    *TEXT_RULES,
     *WINDOW_RULES,
     *LINEAR_RULES,
     *BOOSTING_RULES,

@@ -133,7 +133,8 @@ def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
         elif not column.null_count:
             ends = pc.min_max(column).as_py()
             if ends["min"] == ends["max"]:
-                still.append(f"{feature.name} (always {ends['min']})")
+                shown = ends["min"] if feature.text is None else "the same text"
+                still.append(f"{feature.name} (always {shown})")
     if not still:
         return []
     shown = ", ".join(still[:5]) + (f" and {len(still) - 5} more" if len(still) > 5 else "")

@@ -223,3 +223,11 @@ def test_a_moment_is_kept_by_its_parts(first: datetime, parts: list[str]) -> Non
     assert kept[1] == {"name": "booked", "date": {"parts": parts, "cyclic": True}}
     assert kept[0]["name"] == "opened"
     assert "date" in kept[0]
+
+
+def test_prose_is_left_out_and_kept_by_its_words() -> None:
+    counts = {f"the {number} jumps over it": 1 for number in range(600)}
+    prose = ColumnProfile("remark", "Text", ROWS, distinct=900, counts=counts)
+    assert [one["name"] for one in spec_of(BEGAN, prose, numbers("a"), LABEL)["features"]] == ["a"]
+    kept = spec_of(BEGAN, prose, numbers("a"), LABEL, kept=frozenset({"remark"}))["features"]
+    assert kept[0] == {"name": "remark", "text": {}}

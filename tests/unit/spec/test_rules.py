@@ -151,6 +151,8 @@ RULES = {
     "order of one twice": ("encode: OneHot, minFrequency: 20", "encode: Integer, order: [AA, UA, AA]", "features[3].categorical", "lists a category twice"),
     "a year on a circle": ("categorical: {encode: OneHot, minFrequency: 20}", "date: {parts: [Hour, Year], cyclic: true}", "features[3].date", "a Year never comes again"),
     "a part twice": ("categorical: {encode: OneHot, minFrequency: 20}", "date: {parts: [Hour, Hour]}", "features[3].date", "names a part twice"),
+    "buckets of no hashed words": ("categorical: {encode: OneHot, minFrequency: 20}", "text: {buckets: 8}", "features[3].text", "drop `buckets`"),
+    "words of a hash": ("categorical: {encode: OneHot, minFrequency: 20}", "text: {encode: Hashing, maxWords: 8}", "features[3].text", "drop `maxWords` and `minFrequency`"),
     "an indicator of nothing": ("numeric: {impute: Median, scale: ZScore}", "numeric: {impute: DropRow, indicator: true}", "features[2].numeric", "so `indicator` says nothing"),
     "default without a value": ("impute: Median", "impute: Default", "features[2].numeric", "belong together"),
     "tick beyond the window": ("tick: 1d", "tick: 8d", "replay.tick", "windows would close unseen"),

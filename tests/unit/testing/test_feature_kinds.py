@@ -67,6 +67,8 @@ EXAMPLES: list[dict[str, Any]] = [
     {"name": "c", "categorical": {"encode": "Target", "minFrequency": 5, "unseen": "Refuse"}},
     {"name": "when", "date": {"parts": ["Minute", "Hour", "Weekday", "Day", "Month", "Quarter", "Year"]}},
     {"name": "when", "date": {"parts": ["DayOfYear", "Hour"], "cyclic": True, "indicator": True}},
+    {"name": "t", "text": {"maxWords": 2}},
+    {"name": "t", "text": {"encode": "Hashing", "buckets": 3, "ngrams": 2}},
     OWN_NUMBER,
     OWN_CATEGORY,
 ]

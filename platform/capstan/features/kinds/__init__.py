@@ -12,6 +12,7 @@ from capstan.features.kinds.hashing import FittedHashing, HashingSettings
 from capstan.features.kinds.kind import FittedFeature, Kind, RowPlace, Target
 from capstan.features.kinds.numeric import FittedNumeric, NumericSettings
 from capstan.features.kinds.target import FittedTarget, TargetSettings
+from capstan.features.kinds.text import FittedText, TextSettings
 
 if TYPE_CHECKING:
     from capstan.spec.features import Feature
@@ -28,12 +29,14 @@ __all__ = [
     "FittedHashing",
     "FittedNumeric",
     "FittedTarget",
+    "FittedText",
     "HashingSettings",
     "Kind",
     "NumericSettings",
     "RowPlace",
     "Target",
     "TargetSettings",
+    "TextSettings",
     "categories_of",
     "fitted",
     "unfitted",
@@ -43,6 +46,7 @@ KINDS: Mapping[str, type[Kind]] = {
     "numeric": NumericSettings,
     "categorical": CategoricalSettings,
     "date": DateSettings,
+    "text": TextSettings,
     "custom": CustomSettings,
 }
 """Key of a feature in the file -> its kind."""

@@ -101,7 +101,8 @@ def kinds_of(table: Any, features: tuple[Feature, ...], zone: str = "UTC") -> tu
     """Those of each feature of some rows, an Arrow table; `zone` is `data.timeZone`."""
     found: list[Kinds] = []
     for feature in features:
-        values, views = table[feature.column], views_of(feature, zone)
+        values = table[feature.column]
+        views = views_of(feature, zone, values)
         found += [_viewed(values, feature, one) for one in views] or [_kinds(values, feature)]
     return tuple(found)
 

@@ -82,7 +82,10 @@ def fit(
     outputs = [] if predictions is None else watched_outputs(task_of(spec), predictions)
     drift = spec.monitoring.drift
     together = chosen_of_rows(drift)
-    seen = [(feature, views_of(feature, spec.data.time_zone)) for feature in spec.features]
+    seen = [
+        (feature, views_of(feature, spec.data.time_zone, _column(columns, feature.column)))
+        for feature in spec.features
+    ]
     watched = (
         sum(len(views) or 1 for _, views in seen) + len(outputs) + (together is not None) + drift.slices.alert
     )

@@ -149,7 +149,7 @@ def _chosen(
         if at is None:
             only = any(one.column == column for one in inputs)
             left_out.append(
-                f"{column}: only parts of its moments are watched"
+                f"{column}: only parts of its moments or the words of its texts are watched"
                 if only
                 else f"{column}: requests do not carry it"
             )

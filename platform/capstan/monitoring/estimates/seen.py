@@ -74,7 +74,8 @@ def seen_columns(table: Any, features: Sequence[Feature], zone: str = "UTC") -> 
     """Of each feature's column of the rows, an Arrow table; `zone` is `data.timeZone`."""
     found: list[SeenColumn] = []
     for feature in features:
-        values, views = table[feature.column], views_of(feature, zone)
+        values = table[feature.column]
+        views = views_of(feature, zone, values)
         found += [_viewed(values, feature, one) for one in views] or [_seen(values, feature)]
     return tuple(found)
 
