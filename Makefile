@@ -27,7 +27,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic java router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster test-deep cluster-programs check bench format clean docs site charts images kind
+.PHONY: chromium libatomic java mariadb router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster test-deep cluster-programs check bench format clean docs site charts images kind
 .DEFAULT_GOAL := help
 # Tiers share cores and ports: `make -j test` runs them one after the other all the same.
 .NOTPARALLEL:
@@ -57,6 +57,10 @@ libatomic: $(STAMP)
 	@.venv/lib/python3.11/site-packages/playwright/driver/node --version >/dev/null 2>&1 || { \
 		$(call debian,libatomic,libatomic1); }
 
+# A real MariaDB, for tests of sources and of ETL.
+mariadb:
+	@PATH=$$PATH:/usr/sbin; command -v mariadbd >/dev/null || { $(call debian,MariaDB,mariadb-server-core); }
+
 # METEOR and CIDEr are programs in Java.
 java:
 	@command -v java >/dev/null || { $(call debian,Java,default-jre-headless); }
@@ -80,7 +84,7 @@ example: $(STAMP) ## one of examples/ through the whole loop, in minutes; one wi
 		examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
 # What a later tier needs is installed first, so that a person who is asked for a password need not wait for it.
-test: chromium libatomic java router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: chromium libatomic java mariadb router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 
 test-unit: $(STAMP)
 	@$(call tier,unit,tests/unit tests/members,-n 2)
@@ -88,7 +92,7 @@ test-unit: $(STAMP)
 test-simulation: $(STAMP)
 	@$(call tier,simulation,tests/simulation,-n 2)
 
-test-contract: $(STAMP) java router
+test-contract: $(STAMP) java mariadb router
 	@$(call tier,contract,tests/contract,-n 2 --dist loadfile --no-loadscope-reorder,real)
 
 test-embedded: $(STAMP)
@@ -97,7 +101,7 @@ test-embedded: $(STAMP)
 test-browser: $(STAMP) chromium libatomic
 	@$(call tier,browser,tests/browser,-n 2,real)
 
-test-deep: $(STAMP) java ## models of PyTorch and XGBoost, batches on Spark, in an environment of its own (on Linux some 6 GB)
+test-deep: $(STAMP) java mariadb ## models of PyTorch and XGBoost, batches on Spark, in an environment of its own (on Linux some 6 GB)
 	@UV_PROJECT_ENVIRONMENT=build/deep-environment $(UV) sync -q --frozen --python 3.11 --extra deep --extra xgboost --extra spark
 	@build/deep-environment/bin/pytest -q tests/deep
 

@@ -33,7 +33,7 @@ SOURCE = Toy(
         ),
         Edit(
             "platform/capstan/data/sources/__init__.py",
-            "from capstan.data.sources.database import DatabaseReader\n",
+            "from capstan.data.sources.databases import open_database\n",
             "from capstan.data.sources.arrow import ArrowReader\nfrom capstan.spec.data import ArrowSource\n",
         ),
     ),

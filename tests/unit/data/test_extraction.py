@@ -302,9 +302,9 @@ def test_bad_data_is_refused_by_name(change: dict[str, Any], words: list[str], s
 def test_other_databases_are_refused_without_showing_the_address(shop: Any) -> None:
     changed = shop.document()
     changed["spec"]["data"]["sources"][0] = _as_database(shop)
-    (shop.folder / "secrets" / "shop-db" / "url").write_text("postgresql://me:hunter2@db/shop")
+    (shop.folder / "secrets" / "shop-db" / "url").write_text("oracle://me:hunter2@db/shop")
     with pytest.raises(
-        InvalidDataError, match=r"data\.sources\.orders: databases of the kind 'postgresql'"
+        InvalidDataError, match=r"data\.sources\.orders: databases of the kind 'oracle'"
     ) as raised:
         extract(
             parse(changed, base_dir=shop.folder),

@@ -10,7 +10,7 @@ from typing import Any
 
 from capstan.data.sources.annotated import AnnotatedReader
 from capstan.data.sources.csv import CsvReader
-from capstan.data.sources.database import DatabaseReader
+from capstan.data.sources.databases import open_database
 from capstan.data.sources.json_lines import JsonLinesReader
 from capstan.data.sources.parquet import ParquetReader
 from capstan.data.sources.reading import Reader, Reading
@@ -24,7 +24,7 @@ SOURCES: Mapping[type[SourceSettings], Open] = {
     CsvSource: CsvReader,
     ParquetSource: ParquetReader,
     JsonLinesSource: JsonLinesReader,
-    DatabaseSource: DatabaseReader,
+    DatabaseSource: open_database,
 }
 """Settings of the grammar -> what opens such a source."""
 

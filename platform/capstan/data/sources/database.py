@@ -1,4 +1,7 @@
-"""A table of a database as a source; the address is a secret and never shows in an error."""
+"""A table of a database as a source: what all kinds of databases share, whatever its kind.
+
+The address is a secret and never shows in an error.
+"""
 
 # DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
 # ruff: noqa: S608
@@ -6,11 +9,8 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -18,60 +18,73 @@ from capstan.data.moments import column_types
 from capstan.data.sources.cells import first_cells
 from capstan.data.sources.known_rows import copy_known_rows
 from capstan.data.sources.reading import SAMPLE, Reading
-from capstan.data.sources.secret_text import secret_text
 from capstan.data.sources.untyped import state_types
 from capstan.data.text_types import FoundType, quote
-from capstan.errors import InvalidDataError
-from capstan.spec.data import DatabaseSource
 
 _LOG = logging.getLogger(__name__)
-_SQLITE = "sqlite:///"
 _IS_BOOLEAN = "{} in ('0', '1', '0.0', '1.0')"
-"""SQL of a value's text: SQLite has no booleans, but numbers in a column that is declared so."""
+"""SQL of a value's text: databases without booleans have numbers in a column that is declared so."""
+_STREAM = "rows of the database"
+
+
+class Database(Protocol):
+    """One table of a kind of database; methods raise InvalidDataError."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Of the table."""
+        ...
+
+    @property
+    def booleans(self) -> frozenset[str]:
+        """Columns of numbers that are declared as booleans."""
+        ...
+
+    def rows(self, columns: Sequence[str], limit: int | None = None) -> pa.Table | pa.RecordBatchReader:
+        """The rows of these columns, those that may be known by the reading's moment; once."""
+        ...
+
+    def require_read(self) -> None:
+        """Raises what stopped the last `rows` while they were read."""
+        ...
 
 
 class DatabaseReader:
-    """Reads a table of SQLite."""
+    """Reads a table of any kind of database."""
 
-    def __init__(self, reading: Reading, settings: DatabaseSource) -> None:
+    def __init__(self, reading: Reading, table: str, database: Database) -> None:
         self._reading = reading
-        self._table = settings.table
-        self._file = _database_file(reading, settings)
-        self._columns = list(self._rows(["*"], limit=0).column_names)
-        self._booleans = self._declared_booleans()
+        self._table = table
+        self._database = database
+        self._columns = list(database.columns)
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """SQLite types values, not columns, so the first rows decide; of a column declared as boolean, too."""
+        """The first rows decide where values have types and columns have none; of a column declared as boolean, too."""
         return self.first_types(self._columns)
 
     def first_types(self, columns: Sequence[str]) -> Mapping[str, str]:
         """As `columns`."""
-        connection = self._reading.connection
-        connection.register("database", self._rows(columns, limit=SAMPLE))
-        try:
-            found = connection.sql("from database")
-            types = {name: str(kind) for name, kind in zip(found.columns, found.types, strict=True)}
-            true = [
-                name for name in columns if name in self._booleans and not self._strange("database", name)
-            ]
-            return types | dict.fromkeys(true, "BOOLEAN")
-        finally:
-            connection.unregister("database")
+        table = self._stored(columns, SAMPLE)
+        found = self._reading.connection.sql(f"from {table}")
+        types = {name: str(kind) for name, kind in zip(found.columns, found.types, strict=True)}
+        true = [
+            name for name in columns if name in self._database.booleans and not self._strange(table, name)
+        ]
+        self._reading.connection.execute(f"drop table {table}")
+        return types | dict.fromkeys(true, "BOOLEAN")
 
     def require_distinct(self, columns: Sequence[str]) -> None:
-        """SQLite refuses such tables itself."""
+        """Databases refuse such tables themselves."""
 
     def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only these columns are asked for."""
         kept = [name for name in self._reading.with_time(columns) if name in self._columns]
         connection = self._reading.connection
-        connection.register("database", self._rows(kept or self._columns[:1]))
-        try:
-            types = column_types(connection, "from database")
-            copy_known_rows(self._reading, self, "select * from database", types, self._reading.rows)
-        finally:
-            connection.unregister("database")
+        table = self._stored(kept or self._columns[:1], None)
+        types = column_types(connection, f"from {table}")
+        copy_known_rows(self._reading, self, f"select * from {table}", types, self._reading.rows)
+        connection.execute(f"drop table {table}")
         self._make_booleans(columns)
         return state_types(self._reading, self, columns)
 
@@ -83,21 +96,24 @@ class DatabaseReader:
         """Only the table's name is known."""
         return f"table {self._table}"
 
-    def _declared_booleans(self) -> frozenset[str]:
-        *schema, table = self._table.split(".")
-        with closing(self._connected()) as connection:
-            found = connection.execute(
-                f"select name, type from pragma_table_info({', '.join('?' * (1 + len(schema[:1])))})",
-                [table, *schema[:1]],
-            ).fetchall()
-        return frozenset(name for name, kind in found if kind.upper().startswith("BOOL"))
+    def _stored(self, columns: Sequence[str], limit: int | None) -> str:
+        """A table with the rows, as they can be asked for once only."""
+        table = quote(f"as stored of {self._reading.source.name}")
+        connection = self._reading.connection
+        connection.register(_STREAM, self._database.rows(columns, limit))
+        try:
+            connection.execute(f"create or replace temp table {table} as from {quote(_STREAM)}")
+        finally:
+            connection.unregister(_STREAM)
+            self._database.require_read()
+        return table
 
     def _make_booleans(self, columns: Sequence[str]) -> None:
         """Let the columns that the table declares as boolean be so, where all known values are 0, 1 or missing."""
         reading = self._reading
         stated = {one.column for one in reading.source.types}
         for name in columns:
-            if name not in self._booleans or name in stated:
+            if name not in self._database.booleans or name in stated:
                 continue
             column = quote(name)
             if strange := self._strange(reading.rows, name):
@@ -131,63 +147,3 @@ class DatabaseReader:
             f"select count(*) from {relation} where {quote(name)} is not null and not {_IS_BOOLEAN.format(value)}"
         ).fetchall()
         return int(found[0][0])
-
-    def _connected(self) -> sqlite3.Connection:
-        # The path goes into a URI, where `?`, `#` and `%` mean something.
-        return sqlite3.connect(f"{self._file.absolute().as_uri()}?mode=ro", uri=True)
-
-    def _rows(self, columns: Sequence[str], limit: int | None = None) -> pa.Table:
-        quoted = ".".join(quote(part) for part in self._table.split("."))
-        items = ", ".join(name if name == "*" else quote(name) for name in columns)
-        bound = f" limit {limit}" if limit is not None else ""
-        try:
-            with closing(self._connected()) as connection:
-                cursor = connection.execute(f"select {items} from {quoted}{bound}")
-                names = [description[0] for description in cursor.description]
-                rows = cursor.fetchall()
-        except sqlite3.Error as error:
-            raise InvalidDataError(
-                f"{self._reading.field}: table {self._table!r} cannot be read: {error}"
-            ) from error
-        return pa.table(
-            {
-                name: self._array(name, [row[i] for row in rows], used=limit is None)
-                for i, name in enumerate(names)
-            }
-        )
-
-    def _array(self, name: str, values: list[Any], *, used: bool) -> pa.Array:
-        """Whole numbers, else numbers, else text."""
-        kinds = {type(value) for value in values} - {type(None)}
-        if not kinds:
-            return pa.array(values, pa.float64())
-        if bytes in kinds and not used:
-            return pa.nulls(len(values), pa.binary())
-        if bytes in kinds:
-            raise InvalidDataError(
-                f"{self._reading.field}: column {name!r} of table {self._table!r} holds binary values; "
-                "leave it out of data.query, or store text"
-            )
-        try:
-            if kinds == {int}:
-                return pa.array(values, pa.int64())
-            if kinds <= {int, float}:
-                return pa.array([None if value is None else float(value) for value in values], pa.float64())
-        except (OverflowError, pa.ArrowInvalid):
-            pass
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
-
-
-def _database_file(reading: Reading, settings: DatabaseSource) -> Path:
-    url = secret_text(reading, settings.url_from, "the database's URL")
-    if not url.startswith(_SQLITE):
-        scheme = url.split(":", 1)[0] if "://" in url else "no scheme"
-        raise InvalidDataError(
-            f"{reading.field}: databases of the kind {scheme!r} are not read in this version; "
-            f"use {_SQLITE}PATH, or export the table to Parquet and name it under `parquet`"
-        )
-    # A relative path is relative to the file; `sqlite:////a/b` is absolute.
-    file = reading.base_dir / url.removeprefix(_SQLITE)
-    if not file.is_file():
-        raise InvalidDataError(f"{reading.field}: the database {file} does not exist; correct the secret")
-    return file
