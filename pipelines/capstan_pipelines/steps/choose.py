@@ -72,7 +72,11 @@ def _values(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) 
     """Of the model's candidates; loops may end in any order, the file's says which is simpler."""
     spec = job.system.spec
     metric = spec.training.choose.metric
-    measured = {name: found[name]["metrics"].get(metric) for name in model.fit_names if name in found}
+    measured = {
+        name: found[name]["metrics"].get(metric)
+        for name in model.fit_names
+        if name in found and not found[name].get("left_out")
+    }
     values = {name: math.nan if value is None else value for name, value in measured.items()}
     baselines = {model.fit_name(one) for one in model.candidates if one.is_baseline}
     others = {name: value for name, value in values.items() if name not in baselines}

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from capstan.domain.versions import ModelVersion
+from capstan.errors import InvalidDataError
 from capstan.evaluation.bootstrap import measured
 from capstan.evaluation.metrics import evaluate
 from capstan.evaluation.slices import slice_metrics
@@ -24,13 +25,18 @@ from capstan.training.cases import Cases
 from capstan.training.job import Job
 from capstan.training.judging import judging
 from capstan_pipelines.steps.cases import Parted, days_of, resampled_by, times_of
+from capstan_pipelines.steps.champion import champion_folder, loaded
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.each_model import each_model, model_tables
 from capstan_pipelines.steps.gating import judge_gates
-from capstan_pipelines.steps.learning import fit_chosen, left_out_in_words, why_left_out, windowed
+from capstan_pipelines.steps.learning import (
+    fit_chosen,
+    is_fine_tuned,
+    left_out_in_words,
+    why_left_out,
+    windowed,
+)
 from capstan_pipelines.steps.progress import Telling, step
-from capstan_pipelines.steps.waiting import patiently
-from capstan_pipelines.wiring import packager_of
 
 RESAMPLES = 500
 """Of days, for the interval of each metric."""
@@ -50,11 +56,11 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
             else None
         )
         choice = read_document(choice_file)
-        evaluation, in_words = _evaluation(job, cases, judged, choice, rival)
+        evaluation, in_words = _evaluation(job, cases, judged, choice, rival, say)
         evaluation["runners_up"], evaluation["left_out"] = [], {}
         for rank, taken in enumerate(choice["runners_up"], 1):
             try:
-                found, words = _evaluation(job, cases, judged, {"chosen": [taken]}, rival)
+                found, words = _evaluation(job, cases, judged, {"chosen": [taken]}, rival, say)
             except Exception as error:
                 evaluation["left_out"][taken["name"]] = why = why_left_out(error)
                 in_words += f"; {left_out_in_words(taken['name'], why)}"
@@ -66,14 +72,19 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
 
 
 def _evaluation(
-    job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any], rival: Predictions | None
+    job: Job,
+    cases: Parted,
+    judged: Cases,
+    choice: Mapping[str, Any],
+    rival: Predictions | None,
+    say: Telling,
 ) -> tuple[dict[str, Any], str]:
     """What the test window says of one choice, also in words.
 
     `rival` is what the champion says of the window; None: no gate asks for it.
     """
     spec, test, truth = job.system.spec, judged.table, judged.truth
-    learnt, pipeline, predictions = _chosen(job, cases, judged, choice)
+    learnt, pipeline, predictions = _chosen(job, cases, judged, choice, say)
     models = each_model(job, test, pipeline)
     # While a model was loaded, modules of the same names were those of its own version.
     with judging(job, judged.task) as task:
@@ -90,7 +101,7 @@ def _evaluation(
         )
         intervals = _intervals(job, judged, predictions)
         standard_errors = _standard_errors(job, judged, predictions)
-        understood = _explained(job, judged, choice, learnt, pipeline, predictions, standard_errors)
+        understood = _explained(job, judged, choice, learnt, pipeline, predictions, standard_errors, say)
     metric, watched = task.metrics[spec.training.choose.metric], spec.monitoring.quality.metric
     told = f"{metric.name} {metrics[metric.name]:.4f} on {metric.counted(truth, judged.groups)}"
     evaluation = {
@@ -168,6 +179,7 @@ def _explained(
     pipeline: Any,
     predictions: Predictions,
     standard_errors: Mapping[str, float | None],
+    say: Telling,
 ) -> dict[str, Any]:
     """What made the model answer so; where a part of it can't be told, it says why and the run goes on."""
     from capstan_pipelines.steps.explaining import Judged, explained
@@ -188,12 +200,19 @@ def _explained(
             learnt=learnt,
             pipeline=pipeline,
             predictions=predictions,
-            fit=lambda rows: fit_chosen(job, rows, choice),
+            fit=lambda rows: _once_more(job, rows, choice, say),
             error=standard_errors[job.system.spec.training.choose.metric],
         ),
         tried=tried,
     )
     return {**found, "untold": untold}
+
+
+def _once_more(job: Job, rows: pa.Table, choice: Mapping[str, Any], say: Telling) -> Any:
+    """The choice on fewer rows."""
+    if any(is_fine_tuned(job, taken["name"]) for taken in choice["chosen"]):
+        raise InvalidDataError("a model that goes on with another has learnt more than these rows")
+    return fit_chosen(job, rows, choice, say)
 
 
 def _estimator(job: Job, judged: Cases, predictions: Predictions) -> dict[str, Any]:
@@ -299,7 +318,7 @@ def _judged_rows(job: Job, judged: Cases, predictions: Predictions, metric: Metr
 
 
 def _chosen(
-    job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any]
+    job: Job, cases: Parted, judged: Cases, choice: Mapping[str, Any], say: Telling
 ) -> tuple[pa.Table, Any, Predictions]:
     """The rows before the test, the chosen candidates as they learnt from these, and what they say of the test."""
     from capstan.training.factories import importable
@@ -309,7 +328,7 @@ def _chosen(
     rows = windowed(job, cases, np.concatenate([cases.training, cases.validation]))
     with importable(job.factories):
         learnt = cases.rows(rows)
-        pipeline = fit_chosen(job, learnt, choice)
+        pipeline = fit_chosen(job, learnt, choice, say)
         said = predict(
             judged.task, pipeline, judged.table, threads=spec.training.threads, groups=judged.groups
         )
@@ -318,23 +337,10 @@ def _chosen(
 
 def _champion(job: Job, champion: ModelVersion, judged: Cases, say: Telling) -> Predictions:
     """The same window, predicted by the champion; its bytes are compared with the registered digest before loading."""
-    import joblib  # type: ignore[import-untyped]
-
-    from capstan.artifacts.content import MODEL_FOLDER
-    from capstan.training.factories import importable
     from capstan.training.fitting import predict
 
-    home = Path(job.places.bentos)
-    if job.places.artifacts:
-        from capstan.artifacts.store import ArtifactStore
-
-        store = ArtifactStore(job.places.artifacts)
-        bento = patiently(lambda: store.pull_bento(champion.bento_tag, champion.digest, home), say)
-    else:
-        bento = packager_of(job).verify(champion.bento_tag, champion.digest)
-    folder = bento / MODEL_FOLDER
-    with importable(folder / "factories"):
-        pipeline = joblib.load(folder / "pipeline.joblib")
+    folder = champion_folder(job, champion, say)
+    with loaded(folder) as pipeline:
         # The champion may be of one model where the file names several by now, or of others.
         task = task_together(job.system.spec.objective.task, read_manifest(folder).combination)
         threads = job.system.spec.training.threads

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from capstan.errors import CapstanError
 from capstan.evaluation.bootstrap import measured
 from capstan.evaluation.metrics import evaluate
+from capstan.spec.families import Candidate
+from capstan.spec.models import PlannedModel
 from capstan.tasks import Metric, Predictions, Task, each_task_of
 from capstan.training.cases import Cases
 from capstan.training.job import Job
@@ -19,6 +23,7 @@ from capstan.training.judging import judging
 from capstan_pipelines.steps.cases import Parted, resampled_by
 from capstan_pipelines.steps.documents import write_document
 from capstan_pipelines.steps.learning import candidate_named, reweigh_by, windowed
+from capstan_pipelines.steps.parent import Parent, parent_of
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.searching import counted, search_document, searched
 
@@ -28,7 +33,15 @@ def run(job_folder: str, name: str, cases_folder: str, fitted_file: str) -> None
     with step(f"fit {name}") as say:
         started = time.perf_counter()
         result: dict[str, Any] = {"name": name, "failure": "", "metrics": {}, "settings": {}}
-        result |= {"search": None, "warnings": [], "interval": None, "cost": {}, "folds": None}
+        result |= {
+            "search": None,
+            "warnings": [],
+            "interval": None,
+            "cost": {},
+            "left_out": "",
+            "parent": None,
+            "folds": None,
+        }
         try:
             result.update(_fitted(Job(job_folder), name, Parted.read(Path(cases_folder)), say))
         except Exception as error:
@@ -69,6 +82,15 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
     from capstan.training.fitting import fit_candidate, predict
     from capstan.training.search import searched_of, settings_of
 
+    going_on: _GoingOn | None = None
+    if candidate.fine_tune is not None:
+        newest = cases.rows(windowed(job, cases, cases.training))
+        begun = _going_on(job, model, candidate, cases, newest, say)
+        if isinstance(begun, str):
+            say(f"left out: {begun}")
+            return {"left_out": begun}
+        going_on = begun
+        pairs = [(Cases.of_model(going_on.rows, job.system, model), pairs[0][1])]
     found = kept = None
     if searched_of(candidate, spec.training.candidates):
         found, kept = searched(job, name, metric, pairs, say)
@@ -89,6 +111,7 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
                     reweigh_by=reweigh_by(job),
                     balance=spec.training.balance,
                     others=spec.training.candidates,
+                    parent=None if going_on is None else going_on.parent.pipeline,
                 )
         predictions = predict(task, fitted.pipeline, judged.table, threads=spec.training.threads)
         said.append(predictions)
@@ -103,6 +126,7 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
     return {
         **folded,
         "settings": dict(fitted.settings),
+        "parent": None if going_on is None else going_on.document(),
         "search": None if found is None else search_document(found, metric.facts),
         "warnings": list(warnings),
         "interval": _interval(job, metric, pairs, said),
@@ -113,6 +137,33 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
             "bytes": size_of(fitted.pipeline) if kept is None else kept.bytes,
         },
     }
+
+
+@dataclass(frozen=True)
+class _GoingOn:
+    parent: Parent
+    rows: pa.Table
+    """Those that came since."""
+
+    def document(self) -> dict[str, Any]:
+        until = self.parent.learnt_until.isoformat()
+        return {"version": self.parent.version, "rows": self.rows.num_rows, "since": until}
+
+
+def _going_on(
+    job: Job, model: PlannedModel, candidate: Candidate, cases: Parted, rows: pa.Table, say: Telling
+) -> _GoingOn | str:
+    """What the candidate begins with and learns; or why it is left out, in words."""
+    time = job.system.spec.data.keys.time_column
+    parent = parent_of(job, model, candidate, say)
+    if isinstance(parent, str):
+        return parent
+    if known := parent.knows(cases, time):
+        return known
+    newer = parent.since(rows, time)
+    if not newer.num_rows:
+        return f"no training row is newer than those that {parent.version} has learnt"
+    return _GoingOn(parent, newer)
 
 
 def over_folds(metrics: Sequence[Mapping[str, float]], metric: str) -> dict[str, Any]:

@@ -30,10 +30,20 @@ def ladder(candidates: Sequence[Mapping[str, Any]], metric: MetricFacts, reason:
         [_line(one, metric) for one in candidates],
         notes=[
             reason,
+            *(_beginning(one) for one in candidates if one.get("left_out") or one.get("parent")),
             _OF_FOLDS.format(folds=len(folds)) if folds else _OF_VALIDATION,
         ],
         whose="the folds" if folds else "the validation rows",
     )
+
+
+def _beginning(fitted: Mapping[str, Any]) -> str:
+    """What a candidate that goes on with the champion began with, or why it was left out."""
+    if fitted.get("left_out"):
+        return f"{fitted['name']} is left out: {fitted['left_out']}."
+    parent = fitted["parent"]
+    since = f"{parent['rows']:,} rows since {parent['since']}"
+    return f"{fitted['name']} goes on with {parent['version']}: it learnt {since}."
 
 
 def _line(fitted: Mapping[str, Any], metric: MetricFacts) -> list[Cell]:

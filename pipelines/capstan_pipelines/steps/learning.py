@@ -17,6 +17,8 @@ from capstan.training.choosing import one_line
 from capstan.training.job import Job
 from capstan.training.window import in_window
 from capstan_pipelines.steps.cases import Parted, times_of
+from capstan_pipelines.steps.parent import parent_of
+from capstan_pipelines.steps.progress import Telling
 
 
 def candidate_named(job: Job, name: str) -> tuple[PlannedModel, Candidate]:
@@ -29,11 +31,16 @@ def candidate_named(job: Job, name: str) -> tuple[PlannedModel, Candidate]:
     )
 
 
-def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
+def is_fine_tuned(job: Job, name: str) -> bool:
+    """Whether the candidate of a run's name goes on with the champion."""
+    return candidate_named(job, name)[1].fine_tune is not None
+
+
+def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any], say: Telling) -> Any:
     """One pipeline of the chosen candidates, each fitted on the rows with its model's label.
 
-    `choice` is what the step `choose` wrote. Custom factories must be importable. Raises InvalidDataError, which names
-    the model.
+    One that goes on with the champion learns those that came since. `choice` is what the step `choose` wrote. Custom
+    factories must be importable. Raises InvalidDataError, which names the model.
     """
     from capstan.features.several_models import in_one_pipeline, of_model
     from capstan.training.cases import Cases
@@ -42,17 +49,24 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
     pipelines = {}
     for taken in choice["chosen"]:
         model, candidate = candidate_named(job, taken["name"])
+        parent, rows = None, table
         try:
+            if candidate.fine_tune is not None:
+                found = parent_of(job, model, candidate, say)
+                if isinstance(found, str):
+                    raise InvalidDataError(f"{candidate.name} can't go on with the champion: {found}")
+                parent, rows = found.pipeline, found.since(table, job.system.spec.data.keys.time_column)
             fitted = fit_candidate(
                 candidate,
                 model.features,
-                Cases.of_model(table, job.system, model),
+                Cases.of_model(rows, job.system, model),
                 seed=job.seed,
                 threads=job.system.spec.training.threads,
                 settings=taken["settings"],
                 reweigh_by=reweigh_by(job),
                 balance=job.system.spec.training.balance,
                 others=job.system.spec.training.candidates,
+                parent=parent,
             )
         except InvalidDataError as error:
             if not model.name:

@@ -15,7 +15,14 @@ from capstan.tasks import task_of
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted
 from capstan_pipelines.steps.documents import read_document
-from capstan_pipelines.steps.learning import fit_chosen, left_out_in_words, why_left_out, windowed
+from capstan_pipelines.steps.learning import (
+    fit_chosen,
+    is_fine_tuned,
+    left_out_in_words,
+    why_left_out,
+    windowed,
+)
+from capstan_pipelines.steps.parent import newest
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.runners_up import RunnersUp
 
@@ -73,7 +80,7 @@ def _learn(
 
     spec, names = job.system.spec, ", ".join(taken["name"] for taken in choice["chosen"])
     with importable(job.factories):
-        pipeline = fit_chosen(job, table, choice)
+        pipeline = fit_chosen(job, table, choice, say)
         columns = list(dict.fromkeys(feature.column for feature in spec.features))
         write_model(
             folder,
@@ -113,6 +120,10 @@ def _manifest(
         as_of=job.request.trigger.as_of,
         candidate=", ".join(taken["name"] for taken in choice["chosen"]),
         seed=job.seed,
+        learnt_until=newest(table, system.spec.data.keys.time),
+        parent=job.champion.name
+        if job.champion is not None and any(is_fine_tuned(job, taken["name"]) for taken in choice["chosen"])
+        else None,
         metrics=evaluation["metrics"],
         standard_errors=evaluation["standard_errors"],
         models=[

@@ -178,6 +178,7 @@ class Made:
             "trigger": trigger.kind.value,
             "trigger.reason": trigger.reason,
             "candidate": self._candidate,
+            **({"parent": str(parent)} if (parent := self.manifests[self.rank].get("parent")) else {}),
             "card": card_path(self.rank),
         }
 
@@ -216,6 +217,7 @@ class Made:
             story=[
                 Moment(trigger.as_of, trigger.kind.value, " ".join(filter(None, [trigger.reason, raised]))),
                 Moment(None, "chosen", self.choice["reason"]),
+                *self._beginning,
                 *(Moment(None, "gate", gate.message) for gate in self.gates),
             ],
             settings={
@@ -224,6 +226,12 @@ class Made:
                 for setting, value in one["settings"].items()
             },
         )
+
+    @property
+    def _beginning(self) -> list[Moment]:
+        parent = self.manifests[self.rank].get("parent")
+        words = f"the model of {parent}, which learnt the rows that came since"
+        return [Moment(None, "goes on", words)] if parent else []
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -75,6 +75,13 @@ class FamilySettings(SpecModel):
     """Settings that mean something for some of these labels only; None is what they are when left out."""
     searched: ClassVar[tuple[str, ...]] = ()
     """Settings that a search changes by itself; where it looks is in `capstan.training.families`."""
+    goes_on: ClassVar[bool] = False
+    """Whether a fitted model of it can learn further rows."""
+
+    @property
+    def anew(self) -> str:
+        """The setting, as the file writes it, with which it learns from nothing only; empty: there is none."""
+        return ""
 
     @property
     def made_of(self) -> tuple[str, ...]:
@@ -127,6 +134,7 @@ class LinearRegression(FamilySettings):
 
     learns: ClassVar[frozenset[LabelKind]] = NUMBERS
     searched: ClassVar[tuple[str, ...]] = ("l2",)
+    goes_on: ClassVar[bool] = True
 
     l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
     l1: Number = Field(
@@ -147,6 +155,12 @@ class LinearRegression(FamilySettings):
         examples=["Huber"],
     )
 
+    @property
+    def anew(self) -> str:
+        if self.loss is not None:
+            return f"loss: {self.loss}"
+        return f"l1: {self.l1:g}" if self.l1 else ""
+
     @model_validator(mode="after")
     def _one_way_to_fit(self) -> LinearRegression:
         return require(self, LINEAR_RULES)
@@ -157,6 +171,7 @@ class LogisticRegression(OfClasses):
 
     learns: ClassVar[frozenset[LabelKind]] = CLASSES
     searched: ClassVar[tuple[str, ...]] = ("l2",)
+    goes_on: ClassVar[bool] = True
 
     l2: Number = Field(1.0, ge=0, description="Strength of the penalty on squared weights.", examples=[1])
     l1: Number = Field(
@@ -168,6 +183,10 @@ class LogisticRegression(OfClasses):
         ),
         examples=[10],
     )
+
+    @property
+    def anew(self) -> str:
+        return f"l1: {self.l1:g}" if self.l1 else ""
 
 
 class DecisionTree(OfClasses):
@@ -201,6 +220,7 @@ class RandomForest(OfClasses):
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
     searched: ClassVar[tuple[str, ...]] = ("max_depth", "leaf_rows", "column_share")
+    goes_on: ClassVar[bool] = True
 
     trees: Whole = Field(100, ge=1, le=2000, description="Number of trees.", examples=[100])
     max_depth: Whole = Field(
@@ -238,6 +258,7 @@ class GradientBoosting(OfClasses):
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
     searched: ClassVar[tuple[str, ...]] = ("learning_rate", "iterations", "leaves")
+    goes_on: ClassVar[bool] = True
     only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {
         **OfClasses.only_for,
         "quantile": frozenset({"Number"}),
@@ -332,6 +353,7 @@ class NaiveBayes(OfClasses):
 
     learns: ClassVar[frozenset[LabelKind]] = CLASSES
     searched: ClassVar[tuple[str, ...]] = ("smoothing",)
+    goes_on: ClassVar[bool] = True
 
     smoothing: Number = Field(
         1e-6,
@@ -440,6 +462,7 @@ class MultilayerPerceptron(OfClasses):
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
     searched: ClassVar[tuple[str, ...]] = ("learning_rate", "l2", "activation")
+    goes_on: ClassVar[bool] = True
 
     layers: tuple[Annotated[Whole, Field(ge=1, le=10_000)], ...] = Field(
         (64, 32), min_length=1, max_length=10, description="Units of each hidden layer.", examples=[[64, 32]]
@@ -474,6 +497,10 @@ class MultilayerPerceptron(OfClasses):
         description="Search learningRate (of Adam and SGD), l2 and activation; without it they are used as written.",
         examples=[{"trials": 5}],
     )
+
+    @property
+    def anew(self) -> str:
+        return "optimizer: LBFGS" if self.optimizer == "LBFGS" else ""
 
     @model_validator(mode="after")
     def _passes_to_count(self) -> MultilayerPerceptron:
@@ -767,6 +794,34 @@ class Search(FamilySettings):
         return self.of
 
 
+class FineTune(FamilySettings):
+    """The model that serves, which learns what came since."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    of: Name = Field(
+        description=(
+            "Name of a candidate that stands before it: its family and settings. Its `tune` and `earlyStopping` are "
+            "not used."
+        ),
+        examples=["trees"],
+    )
+    rounds: Whole | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description=(
+            "How many more trees, or passes over the rows that came since. Without it a fifth of the trees or epochs "
+            "of `of`, and 10 passes of a linear model. Not for naiveBayes, which counts each row once."
+        ),
+        examples=[20],
+    )
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        return (self.of,)
+
+
 class Custom(FamilySettings, OwnCode):
     """A model of your own."""
 
@@ -804,6 +859,7 @@ class Candidate(OneOf):
         "bagging",
         "stacking",
         "search",
+        "fine_tune",
         "custom",
     )
 
@@ -885,6 +941,14 @@ class Candidate(OneOf):
         None,
         description="The best settings of several candidates, by trials on the validation rows.",
         examples=[{"of": ["logistic", "trees"], "trials": 50, "time": "10m"}],
+    )
+    fine_tune: FineTune | None = Field(
+        None,
+        description=(
+            "The champion's model, which learns only the rows that came since. It is left out where there is no "
+            "champion of the same features and settings, or where that one knows rows of the validation window."
+        ),
+        examples=[{"of": "trees", "rounds": 20}],
     )
     custom: Custom | None = Field(
         None, description="A model of your own.", examples=[{"factory": "mymodels:make"}]

@@ -181,7 +181,7 @@ def ensembles_are_made_of_what_stands_before(spec: MLSystemSpec) -> Iterator[Bre
             if name in before:
                 continue
             if name == candidate.name:
-                what = "search" if candidate.search else "ensemble"
+                what = {"search": "search", "fine_tune": "candidate"}.get(candidate.kind, "ensemble")
                 message = f"{name!r} is the {what} itself; name candidates that stand before it"
             elif name in every:
                 message = f"{name!r} stands behind {candidate.name!r}, which is made of it; move it before"

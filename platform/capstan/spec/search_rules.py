@@ -41,7 +41,9 @@ def nothing_is_made_of_a_search(spec: MLSystemSpec) -> Iterator[Breach]:
             if made_of is None or name == candidate.name or not isinstance(made_of.chosen, Search):
                 continue
             of = ", ".join(made_of.chosen.of)
-            what = "a search tries no other search" if candidate.kind == "search" else "an ensemble has none"
+            what = {"search": "a search tries no other search", "fine_tune": "does not go on"}.get(
+                candidate.kind, "an ensemble has none"
+            )
             field = "final" if getattr(candidate.chosen, "final", None) == name else "of"
             yield Breach(
                 ("spec", "training", "candidates", index, candidate.key, field),

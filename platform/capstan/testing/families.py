@@ -118,11 +118,38 @@ def _check_parts(
             assert not np.allclose(
                 _answers(family.fit(settings, regrouped), given.validation, label), answers
             ), "rows in other groups give the same model"
-    if "parent" in family.uses:
-        with suite.rule(f"{label}: `uses` says parent, so it makes a difference"):
-            parent = family.fit(settings, replace(given, truth=given.truth[::-1].copy()))
-            child = _answers(family.fit(settings, replace(given, parent=parent)), given.validation, label)
-            assert not np.allclose(child, answers), "a model that starts from another is that of none"
+    if "parent" in family.uses and not settings.anew:
+        _check_parent(suite, family, settings, given, answers)
+
+
+def _check_parent(
+    suite: Suite, family: Family[Any], settings: FamilySettings, given: Lesson, answers: Floats
+) -> None:
+    assert given.validation is not None
+    label = given.label
+    parent: Fitted | None = None
+    with suite.rule(f"{label}: `uses` says parent, so it makes a difference"):
+        # The labels of other rows: what it learnt before differs from what the lesson says.
+        parent = family.fit(settings, replace(given, truth=given.truth[::-1].copy()))
+        before, going_on = pickle.dumps(parent), replace(given, parent=parent)
+        child = _answers(family.fit(settings, going_on), given.validation, label)
+        assert not np.allclose(child, answers), "a model that starts from another is that of none"
+        assert not np.allclose(child, _answers(parent, given.validation, label)), (
+            "a model that goes on is the one that it starts from"
+        )
+        assert loss(given.validation, label, child) < loss(
+            given.validation, label, _answers(parent, given.validation, label)
+        ), "a model that goes on has not learnt from the new rows"
+    if parent is None:
+        return
+    with suite.rule(f"{label}: a parent stays as it was, and the same parent and lesson give the same bytes"):
+        first, second = family.fit(settings, going_on), family.fit(settings, going_on)
+        assert pickle.dumps(parent) == before, "the parent is another afterwards"
+        assert pickle.dumps(first) == pickle.dumps(second), "two fits differ; pass `lesson.seed` on"
+        loaded = pickle.loads(pickle.dumps(first))  # noqa: S301 — our own bytes
+        assert np.allclose(
+            _answers(loaded, given.validation, label), _answers(first, given.validation, label)
+        ), "it answers otherwise after it was saved"
 
 
 def _check_search(suite: Suite, family: Family[Any], settings: FamilySettings, given: Lesson) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,11 +51,14 @@ def fit_candidate(
     reweigh_by: Sequence[str] = (),
     others: Sequence[Candidate] = (),
     balance: Balance | None = None,
+    parent: Any = None,
 ) -> FittedCandidate:
     """Fit on `train`, with the `settings` that a search found, or as it is written.
 
     With `reweigh_by` rows are weighed so that the label tells nothing of the values of these columns. An ensemble is
     made of some of the `others`, and a search tries some. With `balance` its rows are made alike by their classes.
+    `parent`: the fitted pipeline that a fineTune goes on with, by its own transform; `train` are the rows that came
+    since.
 
     Custom factories must be importable (`capstan.training.factories.importable`). Raises InvalidDataError.
     """
@@ -63,12 +66,22 @@ def fit_candidate(
 
     with threadpool_limits(threads), warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
-        prepared = prepare(features, train, seed=seed, reweigh_by=reweigh_by, others=others, balance=balance)
+        before = None if parent is None else parent.steps[0][1]
+        prepared = prepare(
+            features,
+            train,
+            seed=seed,
+            reweigh_by=reweigh_by,
+            others=others,
+            balance=balance,
+            transform=before,
+        )
+        lesson = prepared.lesson if parent is None else replace(prepared.lesson, parent=parent.steps[-1][1])
         if settings is None:
             one, values = candidate, search_space(candidate).written
         else:
             one, values = resolved(candidate, settings, others)
-        model = fit_model(one, values, prepared.lesson)
+        model = fit_model(one, values, lesson)
     return fitted_candidate(
         candidate.name, prepared, model, settings=values if settings is None else settings, raised=raised
     )

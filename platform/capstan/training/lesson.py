@@ -53,7 +53,9 @@ class Lesson(Rows):
     validation: Rows | None = None
     """Later rows, for a family that stops early by them; None where it learns from all there are."""
     parent: Any | None = None
-    """The fitted model of the version that this one may start from; None: from nothing."""
+    """The fitted model that goes on with these rows, of the same family and columns; None: a model of these alone."""
+    rounds: int | None = None
+    """With a parent: how many more trees or passes; None: as many as the family takes by itself."""
     flagged_share: float = USUAL_FLAGGED_SHARE
     """Which share of these rows is to be flagged as unusual, for a family that finds such."""
     candidates: Mapping[str, Callable[[Lesson], Any]] = field(default_factory=dict)

@@ -26,11 +26,14 @@ def manifest_document(
     metrics: Mapping[str, float],
     standard_errors: Mapping[str, float | None],
     models: Sequence[Mapping[str, Any]] = (),
+    learnt_until: datetime | None = None,
+    parent: str | None = None,
 ) -> dict[str, Any]:
     """The manifest as JSON; `table` is what the model learnt from, or rows like it.
 
     `as_of`: up to when they were known; None: of a model that was fitted elsewhere. `metrics` and `standard_errors` are
-    of rows that it has not learnt from. `models`: of a system of several.
+    of rows that it has not learnt from. `models`: of a system of several. `learnt_until`: moment of the newest row that
+    it has learnt; None: rows have no time. `parent`: the version that it goes on with.
     """
     from capstan.data import given_columns, request_schema
 
@@ -56,6 +59,8 @@ def manifest_document(
         "combine": None if combination is None else combination.document(),
         "models": list(models),
         "rows": table.num_rows,
+        "learnt_until": None if learnt_until is None else learnt_until.isoformat(),
+        "parent": parent,
         "seed": seed,
         "metrics": metrics,
         "standard_errors": standard_errors,

@@ -48,13 +48,16 @@ def prepare(
     reweigh_by: Sequence[str] = (),
     others: Sequence[Candidate] = (),
     balance: Balance | None = None,
+    transform: FeatureTransform | None = None,
 ) -> Prepared:
     """Fit the transform on the cases and make their lesson, which ensembles of `others` can learn from too.
 
-    Raises InvalidDataError.
+    `transform`: one that is fitted already, to other cases. Raises InvalidDataError.
     """
-    features, noted = _filled(features, train.table)
-    transform = build_transform(features, train.zone)
+    given, noted = transform, list[str]()
+    if transform is None:
+        features, noted = _filled(features, train.table)
+        transform = build_transform(features, train.zone)
     complete = transform.complete_rows(train.table)
     if not complete.all():
         noted.append(
@@ -70,12 +73,14 @@ def prepare(
         noted += reweighed.notes
     if balance is not None:
         noted.append(_balance_in_words(train, balance))
-    noted += _constant(table, features)
-    target = _target(train)
-    transform.fit(table, target)
-    noted += _unlisted(table, transform)
+    if given is None:
+        noted += _constant(table, features)
+        target = _target(train)
+        transform.fit(table, target)
+        noted += _unlisted(table, transform)
     _require_room(transform, table)
-    matrix = transform.transform_training(table, target)
+    # What was fitted to other rows knows nothing of the labels of these.
+    matrix = transform.transform_training(table, target) if given is None else transform.transform(table)
     if not np.isfinite(matrix).all():
         raise InvalidDataError("features: the transform gave a value that is not finite")
     lesson = Lesson(

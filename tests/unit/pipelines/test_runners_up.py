@@ -74,10 +74,10 @@ def test_a_runner_up_that_fails_is_left_out_with_a_warning_and_the_run_goes_on(
 ) -> None:
     fit_chosen = step.fit_chosen
 
-    def fit(job: Job, table: pa.Table, choice: Mapping[str, Any]) -> Any:
+    def fit(job: Job, table: pa.Table, choice: Mapping[str, Any], say: Any) -> Any:
         if choice["chosen"][0]["name"] == "linear":
             raise ValueError("it does not\nconverge")
-        return fit_chosen(job, table, choice)
+        return fit_chosen(job, table, choice, say)
 
     monkeypatch.setattr(step, "fit_chosen", fit)
     trained = train(tmp_path, home)

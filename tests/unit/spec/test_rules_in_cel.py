@@ -32,6 +32,7 @@ IN_CEL = [pytest.param(one, id=one.name) for one in (*RULES, *PART_RULES) if one
 
 BY_REQUEST = {"bandit": {"per": "Request", "batch": "1m"}}
 CLICKS = {"name": "clicks", "event": "click", "aggregate": "Rate", "window": "1d", "better": "Higher"}
+GOING_ON = [{"name": "trees", "gradientBoosting": {}}, {"name": "onward", "fineTune": {"of": "trees"}}]
 VALUES: tuple[tuple[str, Any], ...] = (
     ("objective.target", "delayed"),
     ("objective.target", "flight_id"),
@@ -63,6 +64,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ),
     ("training.candidates", [{"name": "line", "linearRegression": {"l1": 1, "loss": "Huber"}}]),
     ("training.candidates", [{"name": "line", "linearRegression": {"l1": 0, "loss": "Huber"}}]),
+    ("training.candidates", GOING_ON),
     ("data.label.availableAt", "late"),
     ("data.label", None),
     ("objective.flaggedShare", 0.02),
@@ -284,6 +286,9 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
         ("objective.positive", "MM"),
         ("objective.negative", "CH"),
     ),
+    (("training.candidates", GOING_ON), ("data.keys", {"id": "flight_id"})),
+    (("training.candidates", GOING_ON), ("training.choose.folds", 5)),
+    (("training.candidates", GOING_ON), ("training.balance", {"method": "Undersample"})),
     (("objective.task", "Regression"), ("training.reweigh", {"by": ["carrier"]})),
     (("objective.task", "Regression"), ("training.balance", {"method": "Oversample"})),
     (("training.balance", {"method": "Oversample"}), ("training.reweigh", {"by": ["carrier"]})),

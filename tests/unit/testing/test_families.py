@@ -22,6 +22,7 @@ from capstan.spec.families import (
     EarlyStopping,
     FactorizationMachine,
     FamilySettings,
+    FineTune,
     GradientBoosting,
     LambdaMart,
     LinearRegression,
@@ -63,6 +64,7 @@ EXAMPLES: dict[type[FamilySettings], FamilySettings] = {
     Voting: Voting(of=("line", "trees"), weights=(1, 3)),
     Bagging: Bagging(of="tree", members=4),
     Search: Search(of=("line", "trees")),
+    FineTune: FineTune(of="trees", rounds=5),
     Stacking: Stacking(of=("line", "trees"), folds=3),
     FactorizationMachine: FactorizationMachine(factors=2, iterations=30),
 }
@@ -201,6 +203,9 @@ class Wide(LogisticRegressionFamily):
 class Claims(LogisticRegressionFamily):
     uses = frozenset({"weights", "parent"})
 
+    def fit(self, settings: LogisticRegression, given: Lesson) -> Fitted:
+        return super().fit(settings, replace(given, parent=None))
+
 
 class NotQuiteConstant(MostFrequentFamily):
     def fit(self, settings: MostFrequent, given: Lesson) -> Fitted:
@@ -298,8 +303,9 @@ def test_a_family_refuses_by_name_what_it_cannot_learn_or_would_overlook() -> No
     ):
         fit_model(linear, {}, lesson("Relevance"))
     of_parent = replace(lesson("Boolean"), parent="a fitted model")
-    with pytest.raises(InvalidDataError, match="logisticRegression cannot use parent"):
-        fit_model(linear, {}, of_parent)
+    tree = Candidate.model_validate({"name": "one", "decisionTree": {}})
+    with pytest.raises(InvalidDataError, match="decisionTree cannot use parent"):
+        fit_model(tree, {}, of_parent)
 
 
 def test_a_family_may_leave_groups_aside_and_learn_each_item_by_itself() -> None:

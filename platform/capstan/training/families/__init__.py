@@ -18,6 +18,7 @@ from capstan.spec.families import (
     DecisionTree,
     FactorizationMachine,
     FamilySettings,
+    FineTune,
     GradientBoosting,
     IsolationForest,
     LambdaMart,
@@ -43,6 +44,7 @@ from capstan.training.families.decision_tree import DecisionTreeFamily
 from capstan.training.families.ensembles import BaggingFamily, StackingFamily, VotingFamily
 from capstan.training.families.factorization_machine import FactorizationMachineFamily
 from capstan.training.families.family import Choice, Dimension, Family, Fitted, SearchSpace, Value, Values
+from capstan.training.families.fine_tune import FineTuneFamily
 from capstan.training.families.gradient_boosting import GradientBoostingFamily
 from capstan.training.families.isolation_forest import IsolationForestFamily
 from capstan.training.families.lambda_mart import LambdaMartFamily
@@ -93,6 +95,7 @@ FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
     Bagging: BaggingFamily(),
     Stacking: StackingFamily(),
     Search: SearchFamily(),
+    FineTune: FineTuneFamily(),
     Custom: CustomFamily(),
 }
 """Settings of the grammar -> the family."""
@@ -108,7 +111,7 @@ def search_space(candidate: Candidate) -> SearchSpace:
     return family_of(candidate).search_space(candidate.chosen)
 
 
-_BALANCED_BY_OTHERS = (MostFrequent, Voting, Bagging, Stacking, Search)
+_BALANCED_BY_OTHERS = (MostFrequent, Voting, Bagging, Stacking, Search, FineTune)
 """The first knows shares alone; the others hand their rows to candidates, each of which balances its own."""
 _EFFECTIVE = 0.999
 """How much of a row of a class the next one repeats."""
@@ -148,6 +151,11 @@ def _require_usable(candidate: Candidate, family: Family[Any], lesson: Lesson) -
         )
     # Groups may be left aside: such a family learns how relevant each item is by itself, and the order follows.
     given = {"weights": lesson.weights, "parent": lesson.parent}
+    if lesson.parent is not None and candidate.chosen.anew:
+        raise InvalidDataError(
+            f"{candidate.key} with `{candidate.chosen.anew}` can't go on with a fitted model; drop that setting, or "
+            "train from all rows"
+        )
     unused = [part for part, value in given.items() if value is not None and part not in family.uses]
     if unused:
         raise InvalidDataError(f"{candidate.key} cannot use {' and '.join(unused)}; take another family")

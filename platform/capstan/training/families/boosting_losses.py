@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn._loss.loss import HalfBinomialLoss, HalfSquaredError
+from sklearn._loss.loss import HalfBinomialLoss, HalfMultinomialLoss, HalfSquaredError
 
 from capstan.tasks.metric import Floats, Groups
 
@@ -30,6 +30,23 @@ def forget_loss(model: Any) -> Any:
         model.set_params(loss="squared_error")
         model._loss = HalfSquaredError()
     return model
+
+
+def beginning_at(said: Floats, focus: float | None) -> Any:
+    """The loss of classes whose rows are answered by `said`, (n, trees of a round), before the first tree."""
+    outputs = said.shape[1]
+    loss: Any = HalfMultinomialLoss(n_classes=outputs) if outputs > 1 else HalfBinomialLoss()
+    if focus is not None:
+        loss = Focal(float(focus))
+    plain = loss.gradient_hessian
+
+    def gradient_hessian(*, raw_prediction: Any, **others: Any) -> Any:
+        # As it comes: (n,) of one tree a round, or (n, 1), or (n, trees).
+        return plain(raw_prediction=raw_prediction + said.reshape(raw_prediction.shape), **others)
+
+    loss.gradient_hessian = gradient_hessian
+    loss.fit_intercept_only = lambda **_: np.zeros(outputs)
+    return loss
 
 
 def _weighed(weights: Any, *outputs: Any) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from capstan.errors import InvalidDataError
 from capstan.spec.families import CLASSES, MultilayerPerceptron
 from capstan.tasks.metric import Floats
 from capstan.training.families.family import Choice, Fitted, Part, SearchSpace, around, penalty
+from capstan.training.families.going_on import more_rounds, require_classes, require_kind
+from capstan.training.families.passes import further_passes
 from capstan.training.families.scaling import Scale
 from capstan.training.lesson import Lesson
 
@@ -22,11 +25,13 @@ class MultilayerPerceptronFamily:
     """Fitted on columns that are made alike, and folded back to the raw ones; codes are taken as numbers."""
 
     settings = MultilayerPerceptron
-    uses: frozenset[Part] = frozenset({"weights"})
+    uses: frozenset[Part] = frozenset({"weights", "parent"})
 
     def fit(self, settings: MultilayerPerceptron, lesson: Lesson) -> Fitted:
         from capstan.training.fitted.perceptron import PerceptronOfClasses, PerceptronOfNumbers
 
+        if lesson.parent is not None:
+            return _further(settings, lesson)
         scale = Scale.of(lesson.matrix)
         labels = Scale(np.zeros(1), np.ones(1))
         if lesson.label not in CLASSES:
@@ -60,6 +65,39 @@ class MultilayerPerceptronFamily:
             ),
             settings.tune.trials if settings.tune is not None else 0,
         )
+
+
+def _further(settings: MultilayerPerceptron, lesson: Lesson) -> Fitted:
+    """The parent after some more passes over these rows."""
+    from capstan.training.fitted.perceptron import PerceptronOfClasses, PerceptronOfNumbers
+
+    parent: Any = lesson.parent
+    of_classes = lesson.label in CLASSES
+    require_kind(parent, PerceptronOfClasses if of_classes else PerceptronOfNumbers)
+    found = (len(parent.weights[0]), *(len(bias) for bias in parent.biases[:-1]))
+    wanted = (lesson.matrix.shape[1], *settings.layers)
+    if found != wanted or parent.activation != settings.activation:
+        raise InvalidDataError(
+            f"the network has layers of {found} and {parent.activation}, and {wanted} and {settings.activation} are "
+            "written; train from all rows"
+        )
+    if of_classes:
+        require_classes(lesson, among=parent.classes_)
+    weights, biases = further_passes(
+        lesson,
+        parent.weights,
+        parent.biases,
+        classes=parent.classes_ if of_classes else None,
+        passes=more_rounds(lesson, settings.epochs // 5),
+        activation=_ACTIVATIONS[settings.activation],
+        solver=_OPTIMIZERS[settings.optimizer],
+        learning_rate_init=float(settings.learning_rate),
+        alpha=float(settings.l2),
+        batch_size=min(settings.batch_rows, len(lesson.truth)),
+    )
+    if of_classes:
+        return PerceptronOfClasses(parent.classes_, weights, biases, settings.activation)
+    return PerceptronOfNumbers(weights, biases, settings.activation)
 
 
 def _estimator(settings: MultilayerPerceptron, lesson: Lesson, **arguments: Any) -> Any:

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from capstan.errors import InvalidDataError
 from capstan.spec.families import NaiveBayes
 from capstan.tasks.metric import Floats
 from capstan.training.families.family import Dimension, Fitted, Part, SearchSpace
-from capstan.training.families.scaling import Scale
+from capstan.training.families.going_on import require_classes, require_kind
 from capstan.training.lesson import Lesson
 
 
 class NaiveBayesFamily:
-    """Numbers within a class are taken to be normal, and each code of a category has its share of the class' rows."""
+    """Numbers within a class are taken to be normal, and each code of a category has its share of the class' rows.
+
+    What is counted of the rows stays in the model, so that one that goes on is the model of all rows.
+    """
 
     settings = NaiveBayes
-    uses: frozenset[Part] = frozenset({"weights"})
+    uses: frozenset[Part] = frozenset({"weights", "parent"})
 
     def fit(self, settings: NaiveBayes, lesson: Lesson) -> Fitted:
         from capstan.training.fitted import naive_bayes as fitted
 
-        classes, of_row = np.unique(lesson.truth, return_inverse=True)
-        of_row = of_row.reshape(-1)
-        coded = (
-            np.zeros(lesson.matrix.shape[1], dtype=bool) if lesson.categorical is None else lesson.categorical
-        )
-        weights = np.ones(len(of_row)) if lesson.weights is None else lesson.weights
-        sizes = np.bincount(of_row, weights=weights)
-        means, variances = _normal(settings, lesson, coded)
-        start = np.log(sizes / sizes.sum()) - 0.5 * np.log(2 * np.pi * variances).sum(axis=1)
-        return fitted.NaiveBayes(
-            classes,
-            start,
-            np.flatnonzero(~coded),
-            means,
-            variances,
-            np.flatnonzero(coded),
-            [_shares(column, of_row, weights, len(classes)) for column in lesson.matrix[:, coded].T],
-        )
+        parent = lesson.parent
+        if parent is None:
+            counted = _counted(lesson, np.unique(lesson.truth))
+        else:
+            require_kind(parent, fitted.NaiveBayes)
+            before = getattr(parent, "counted", None)
+            if before is None or before.columns != lesson.matrix.shape[1]:
+                raise InvalidDataError(
+                    "naiveBayes goes on from what was counted before, and the model carries no counts of these "
+                    "columns; train once from all rows"
+                )
+            require_classes(lesson, among=parent.classes_)
+            counted = before + _counted(lesson, parent.classes_, codes=before.codes)
+        return fitted.NaiveBayes.of(counted, float(settings.smoothing))
 
     def search_space(self, settings: NaiveBayes) -> SearchSpace:
         return SearchSpace(
@@ -46,24 +48,33 @@ class NaiveBayesFamily:
         )
 
 
-def _normal(settings: NaiveBayes, lesson: Lesson, coded: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Mean and variance of each class and number, smoothed by a share of the column's own variance."""
-    from sklearn.naive_bayes import GaussianNB
+def _counted(lesson: Lesson, classes: npt.NDArray[Any], *, codes: npt.NDArray[np.int64] | None = None) -> Any:
+    """What naive Bayes needs of these rows. `codes`: the columns that are codes; None: as the lesson says."""
+    from capstan.training.fitted.naive_bayes import Counted, Spread
 
-    if coded.all():
-        nothing = np.empty((len(np.unique(lesson.truth)), 0))
-        return nothing, nothing
-    scale = Scale.of(lesson.matrix[:, ~coded])
-    model = GaussianNB(var_smoothing=0.0)
-    model.fit(scale(lesson.matrix[:, ~coded]), lesson.truth, sample_weight=lesson.weights)
-    variances = model.var_ + float(settings.smoothing)
-    return model.theta_ * scale.spread + scale.center, variances * scale.spread**2
+    if codes is None:
+        codes = (
+            np.flatnonzero(lesson.categorical)
+            if lesson.categorical is not None
+            else np.array([], dtype=np.int64)
+        )
+    is_number = ~np.isin(np.arange(lesson.matrix.shape[1]), codes)
+    numbers, of_row = lesson.matrix[:, is_number], np.searchsorted(classes, lesson.truth)
+    weights = np.ones(len(of_row)) if lesson.weights is None else lesson.weights
+    of_class = [of_row == at for at in range(len(classes))]
+    return Counted(
+        classes,
+        np.flatnonzero(is_number),
+        codes,
+        Spread.of(numbers, np.ones(len(numbers)), [np.ones(len(numbers), dtype=bool)]),
+        Spread.of(numbers, weights, of_class),
+        [_by_class(column, of_row, weights, len(classes)) for column in lesson.matrix[:, codes].T],
+    )
 
 
-def _shares(column: Floats, of_row: npt.NDArray[np.int64], weights: Floats, classes: int) -> Floats:
-    """As `NaiveBayes.shares`; one row more of each code, so that none is impossible (Laplace)."""
+def _by_class(column: Floats, of_row: npt.NDArray[np.int64], weights: Floats, classes: int) -> Floats:
+    """(codes, classes): how much the rows of each weigh."""
     codes = column.astype(np.int64)
-    known = int(codes.max()) + 1
-    counts = np.ones((known, classes))
+    counts = np.zeros((int(codes.max()) + 1, classes))
     np.add.at(counts, (np.maximum(codes, 0), of_row), weights)
-    return np.vstack([np.log(counts / counts.sum(axis=0)), np.zeros(classes)])
+    return counts
