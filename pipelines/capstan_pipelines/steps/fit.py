@@ -22,7 +22,7 @@ from capstan.training.job import Job
 from capstan.training.judging import judging
 from capstan_pipelines.steps.cases import Parted, resampled_by
 from capstan_pipelines.steps.documents import write_document
-from capstan_pipelines.steps.learning import candidate_named, reweigh_by, windowed
+from capstan_pipelines.steps.learning import candidate_named, drawn, reweigh_by, windowed
 from capstan_pipelines.steps.parent import Parent, parent_of
 from capstan_pipelines.steps.progress import Telling, step
 from capstan_pipelines.steps.searching import counted, search_document, searched
@@ -61,18 +61,19 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
     """On each fold; without folds on the validation rows."""
     spec, (model, candidate) = job.system.spec, candidate_named(job, name)
     metric = task.metrics[spec.training.choose.metric]
-    pairs = [
-        (
-            Cases.of_model(cases.rows(windowed(job, cases, learns)), job.system, model),
-            Cases.of_model(cases.rows(judges), job.system, model),
-        )
-        for learns, judges in cases.choosing
-    ]
+    pairs = []
+    for learns, judges in cases.choosing:
+        rows = cases.rows(windowed(job, cases, learns))
+        # A baseline counts the labels of all rows: that costs nothing.
+        rows = rows if candidate.is_baseline else drawn(job, rows)
+        judged_rows = drawn(job, cases.rows(judges))
+        train, judged = (Cases.of_model(one, job.system, model) for one in (rows, judged_rows))
+        pairs.append((train, judged))
     if candidate.is_baseline:
         # Known without a model, so without the seconds that importing scikit-learn costs.
         said = [task.baseline(train.truth, len(judged.truth)) for train, judged in pairs]
         metrics = [
-            evaluate(task, judged.truth, one, judged.groups)
+            evaluate(task, judged.truth, one, judged.groups, judged.weights)
             for (_, judged), one in zip(pairs, said, strict=True)
         ]
         folded = over_folds(metrics, metric.name)
@@ -115,7 +116,7 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
                 )
         predictions = predict(task, fitted.pipeline, judged.table, threads=spec.training.threads)
         said.append(predictions)
-        metrics.append(evaluate(task, judged.truth, predictions, judged.groups))
+        metrics.append(evaluate(task, judged.truth, predictions, judged.groups, judged.weights))
         costs.append(cost)
         warnings |= dict.fromkeys(fitted.warnings)
     folded = over_folds(metrics, metric.name)
@@ -185,9 +186,10 @@ def _interval(
 ) -> list[float] | None:
     """The two ends between which the metric lies with 95 %; None where the rows are of one day, or do not define it.
 
-    None of folds too: their models are several, and the spread of the folds is told instead.
+    None of folds too: their models are several, and the spread of the folds is told instead. And none of rows with
+    weights.
     """
-    if len(pairs) > 1:
+    if len(pairs) > 1 or pairs[0][1].weights is not None:
         return None
     ((_, validation),), (predictions,) = pairs, said
     days = resampled_by(validation.table, job.system.spec)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from capstan.errors import CapstanError, InvalidDataError
 from capstan.spec.families import Candidate
 from capstan.spec.models import PlannedModel
+from capstan.tasks import task_of
 from capstan.training.choosing import one_line
 from capstan.training.job import Job
 from capstan.training.window import in_window
@@ -47,6 +48,7 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any], say: Tellin
     from capstan.training.fitting import fit_candidate
 
     pipelines = {}
+    table = drawn(job, table)
     for taken in choice["chosen"]:
         model, candidate = candidate_named(job, taken["name"])
         parent, rows = None, table
@@ -91,6 +93,31 @@ def reweigh_by(job: Job) -> tuple[str, ...]:
     """The columns by whose values training rows are weighed; empty: all rows count alike."""
     reweigh = job.system.spec.training.reweigh
     return () if reweigh is None else reweigh.by
+
+
+def drawn(job: Job, table: pa.Table) -> pa.Table:
+    """The sample of these rows that the file asks for, as `training.sample` says."""
+    from capstan.training.sampling import sampled
+
+    return sampled(table, job.system.spec.training.sample, strata_of(job, table), seed=job.seed)
+
+
+def learnt_rows(job: Job, table: pa.Table) -> int:
+    """How many of these rows a fit learns from."""
+    sample = job.system.spec.training.sample
+    return int(table.num_rows if sample is None else min(sample.rows, table.num_rows))
+
+
+def strata_of(job: Job, table: pa.Table) -> npt.NDArray[np.generic] | None:
+    """The classes of the rows, where a sample is drawn by them."""
+    spec = job.system.spec
+    sample = spec.training.sample
+    if sample is None or sample.method != "Stratified" or sample.by is not None:
+        return None
+    truth: npt.NDArray[np.generic] = task_of(spec).label.truth(
+        table[spec.data.label.column].to_numpy(zero_copy_only=False)
+    )
+    return truth
 
 
 def windowed(job: Job, cases: Parted, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

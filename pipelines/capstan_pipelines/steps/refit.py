@@ -18,6 +18,7 @@ from capstan_pipelines.steps.documents import read_document
 from capstan_pipelines.steps.learning import (
     fit_chosen,
     is_fine_tuned,
+    learnt_rows,
     left_out_in_words,
     why_left_out,
     windowed,
@@ -56,7 +57,7 @@ def run(
                 made[judged["rank"]] = taken["name"]
         RunnersUp(made, left_out).write(runners_up_folder)
         names = [*(taken["name"] for taken in choice["chosen"]), *made.values()]
-        say(f"{', '.join(names)} learnt from {table.num_rows:,} rows")
+        say(f"{', '.join(names)} learnt from {learnt_rows(job, table):,} rows")
 
 
 def _learn(
@@ -98,7 +99,7 @@ def _learn(
         groups = groups_of(table, spec.data.keys.group)
         threads = spec.training.threads
         predictions = predict(task_of(spec), pipeline, table, threads=threads, groups=groups)
-        say(f"{names} learnt from {table.num_rows:,} rows; fitting detectors")
+        say(f"{names} learnt from {learnt_rows(job, table):,} rows; fitting detectors")
         reference = fitted_detectors.fit(
             table, job.system, predictions=predictions, served=as_served(folder, table.select(columns))
         )

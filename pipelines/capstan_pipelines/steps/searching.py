@@ -42,7 +42,7 @@ def searched(
     spec, (model, candidate) = job.system.spec, candidate_named(job, name)
 
     def score(judged: Cases, predictions: Predictions) -> float:
-        return metric.facts.sign * metric.value(judged.truth, predictions, judged.groups)
+        return metric.facts.sign * metric.value(judged.truth, predictions, judged.groups, judged.weights)
 
     seconds = SEARCHED_SHARE * spec.training.fit_deadline.total_seconds()
     with tempfile.TemporaryDirectory(prefix="capstan-study-") as passing:

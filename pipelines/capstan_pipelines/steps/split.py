@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pyarrow as pa
 
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted, read_table
+from capstan_pipelines.steps.learning import strata_of
 from capstan_pipelines.steps.parts_shown import parts_table
 from capstan_pipelines.steps.progress import step
 
@@ -19,12 +23,13 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
         as_of = job.request.trigger.as_of
         found = part_cases(read_table(Path(table_file)), job.system, as_of=as_of)
         parts = found.parts
+        told = tuple(_sample_in_words(job, found.table.take(parts.training)))
         parted = Parted(
             found.table,
             parts.training,
             parts.validation,
             parts.test,
-            found.warnings,
+            (*found.warnings, *told),
             found.folds,
             (parts_table(found),),
         )
@@ -35,5 +40,21 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
             f"{len(parts.training):,} rows train, {len(parts.validation):,} choose, {len(parts.test):,} judge"
             + ("" if found.folds is None else f"; {found.folds.count} folds of the first two choose")
             + (f"; no case is newer than {newest:%Y-%m-%d %H:%M}" if is_old else "")
-            + "".join(f"; {warning}" for warning in found.warnings)
+            + "".join(f"; {warning}" for warning in (*found.warnings, *told))
+        )
+
+
+def _sample_in_words(job: Job, training: pa.Table) -> Iterator[str]:
+    """What is drawn of the training rows; raises InvalidDataError where it can't be."""
+    sample = job.system.spec.training.sample
+    if sample is None:
+        return
+    from capstan.training.sampling import draw
+
+    drawn = draw(training, sample, strata_of(job, training), seed=job.seed)
+    if drawn is not None:
+        words = f"; {drawn.words}" if drawn.words else ""
+        yield (
+            f"training.sample: {sample.method}: {len(drawn.rows):,} of {training.num_rows:,} training rows are learnt "
+            f"from{words}"
         )

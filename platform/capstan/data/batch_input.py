@@ -72,7 +72,7 @@ def as_asked(system: MLSystem, given: BatchInput, columns: Collection[str]) -> M
             "data": read,
             "features": tuple(one for one in spec.features if one.column in columns),
             "evaluation": spec.evaluation.model_copy(update={"slices": ()}),
-            "training": spec.training.model_copy(update={"reweigh": None}),
+            "training": spec.training.model_copy(update={"reweigh": None, "sample": None}),
         }
     )
     return system.model_copy(update={"spec": changed})

@@ -17,6 +17,7 @@ from capstan.spec import (
     process_rules,
     retraining_rules,
     rollout_rules,
+    sample,
     search_rules,
     slo_rules,
     task_rules,
@@ -37,6 +38,7 @@ from capstan.spec.objective import LOSS_RULES, WORD_RULES
 from capstan.spec.online import ONLINE_RULES
 from capstan.spec.receivers import MAIL_RULES
 from capstan.spec.rule import Rule
+from capstan.spec.sample import SAMPLE_RULES
 from capstan.spec.serving import REPLICAS_RULES
 from capstan.spec.training import WINDOW_RULES
 from capstan.spec.value import VALUE_RULES
@@ -50,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     *metric_rules.RULES,
     *fairness.RULES,
     *balance.RULES,
+    *sample.RULES,
     *model_rules.RULES,
     *search_rules.RULES,
     *fine_tuning_rules.RULES,
@@ -68,6 +71,7 @@ PART_RULES: tuple[Rule, ...] = (
     *GATE_RULES,
     *FAIRNESS_RULES,
     *ANNOTATION_RULES,
+    *SAMPLE_RULES,
     *CHECK_RULES,
     *FILE_RULES,
     *DRAWN_RULES,

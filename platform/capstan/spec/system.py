@@ -168,6 +168,13 @@ class MLSystemSpec(SpecModel):
             yield ("spec", "evaluation", *place), column
         for at, column in enumerate(self.training.reweigh.by if self.training.reweigh is not None else ()):
             yield ("spec", "training", "reweigh", "by", at), column
+        if (sample := self.training.sample) is not None:
+            named = (("by", sample.by), ("edge", sample.edge))
+            yield from (
+                (("spec", "training", "sample", field), column)
+                for field, column in named
+                if column is not None
+            )
         if self.data.split.group is not None:
             yield ("spec", "data", "split", "group", "by"), self.data.split.group.by
 

@@ -20,6 +20,7 @@ from capstan.spec.families import (
 )
 from capstan.spec.grammar import OWN_METRIC, OwnMetric, SpecModel
 from capstan.spec.rule import Cel, part_rule, require
+from capstan.spec.sample import Sample
 from capstan.spec.tasks import LabelKind
 from capstan.spec.units import Cores, Number, PositiveDuration, Quantity, Whole
 
@@ -144,6 +145,14 @@ class Training(SpecModel):
             "no group."
         ),
         examples=[{"by": ["carrier"]}],
+    )
+    sample: Sample | None = Field(
+        None,
+        description=(
+            "Each fit learns from at most so many rows, and at most so many choose. Those that judge are never "
+            "sampled. The same seed draws the same rows. Without it all rows are taken."
+        ),
+        examples=[{"rows": 100_000, "method": "Stratified"}],
     )
     balance: Balance | None = Field(
         None,

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
 from capstan.tasks import Task, each_task_of, task_of
-from capstan.tasks.metric import Groups, Truth, numbered
+from capstan.tasks.metric import Floats, Groups, Truth, numbered
+from capstan.training.sampling import WEIGHT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +33,8 @@ class Cases:
     """Whether each row is no earlier than the one before it; not where the file names no column of times."""
     zone: str = "UTC"
     """IANA zone of the file, by whose clocks moments have parts."""
+    weights: Floats | None = None
+    """(n,) of a sample whose rows were not drawn alike; None: all count alike."""
 
     @classmethod
     def of(cls, table: pa.Table, system: MLSystem) -> Cases:
@@ -59,7 +62,8 @@ class Cases:
         truth = task.label.truth(table[target].to_numpy(zero_copy_only=False))
         data = system.spec.data
         groups = groups_of(table, data.keys.group)
-        return cls(task, table, truth, groups, data.keys.time is not None, data.time_zone)
+        weights = table[WEIGHT].to_numpy() if WEIGHT in table.column_names else None
+        return cls(task, table, truth, groups, data.keys.time is not None, data.time_zone, weights)
 
     def chosen(self, rows: npt.NDArray[np.bool_]) -> Cases:
         """Those rows alone."""
@@ -67,7 +71,11 @@ class Cases:
 
         groups = None if self.groups is None else numbered(self.groups[rows])
         return replace(
-            self, table=self.table.filter(arrow.array(rows)), truth=self.truth[rows], groups=groups
+            self,
+            table=self.table.filter(arrow.array(rows)),
+            truth=self.truth[rows],
+            groups=groups,
+            weights=None if self.weights is None else self.weights[rows],
         )
 
 

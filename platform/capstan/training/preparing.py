@@ -66,9 +66,9 @@ def prepare(
         )
         train = train.chosen(complete)
     table = train.table
-    weights = None
+    weights = train.weights
     if reweigh_by:
-        reweighed = reweigh(table, reweigh_by, train.truth)
+        reweighed = reweigh(table, reweigh_by, train.truth, weights)
         weights = reweighed.weights
         noted += reweighed.notes
     if balance is not None:

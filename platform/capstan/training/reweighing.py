@@ -30,8 +30,11 @@ class Reweighed:
     notes: tuple[str, ...] = ()
 
 
-def reweigh(table: pa.Table, by: Sequence[str], truth: Truth) -> Reweighed:
-    """Weights of the rows, whose groups are the values of the columns `by` together; a missing value is one."""
+def reweigh(table: pa.Table, by: Sequence[str], truth: Truth, given: Floats | None = None) -> Reweighed:
+    """Weights of the rows, whose groups are the values of the columns `by` together; a missing value is one.
+
+    `given`: what each row counts already, as rows of a sample do; the weights are multiplied with it.
+    """
     texts = [
         np.array(["(missing)" if one is None else str(one) for one in table[name].to_pylist()]) for name in by
     ]
@@ -39,11 +42,12 @@ def reweigh(table: pa.Table, by: Sequence[str], truth: Truth) -> Reweighed:
     groups, group = np.unique(joined, return_inverse=True)
     labels, label = np.unique(truth, return_inverse=True)
     cell = group.reshape(-1) * len(labels) + label.reshape(-1)
-    counts = np.bincount(cell, minlength=len(groups) * len(labels)).reshape(len(groups), len(labels))
-    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(1, len(truth))
+    counts = np.bincount(cell, weights=given, minlength=len(groups) * len(labels))
+    counts = counts.reshape(len(groups), len(labels))
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(1.0, float(counts.sum()))
     weights = np.divide(expected, counts, out=np.zeros_like(expected), where=counts > 0)
     # Where a group lacks a label nothing can stand for it; the rest is scaled to a mean of 1.
-    found = weights.reshape(-1)[cell]
+    found = weights.reshape(-1)[cell] * (1.0 if given is None else given)
     lacking = [str(name) for name, row in zip(groups, counts, strict=True) if not row.all()]
     told = ", ".join(lacking[:_MOST_TOLD]) + (
         f" and {len(lacking) - _MOST_TOLD} more" if len(lacking) > _MOST_TOLD else ""
