@@ -91,7 +91,7 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
             say(f"left out: {begun}")
             return {"left_out": begun}
         going_on = begun
-        pairs = [(Cases.of_model(going_on.rows, job.system, model), pairs[0][1])]
+        pairs = [(Cases.of_model(drawn(job, going_on.rows), job.system, model), pairs[0][1])]
     found = kept = None
     if searched_of(candidate, spec.training.candidates):
         found, kept = searched(job, name, metric, pairs, say)

@@ -48,7 +48,6 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any], say: Tellin
     from capstan.training.fitting import fit_candidate
 
     pipelines = {}
-    table = drawn(job, table)
     for taken in choice["chosen"]:
         model, candidate = candidate_named(job, taken["name"])
         parent, rows = None, table
@@ -61,7 +60,7 @@ def fit_chosen(job: Job, table: pa.Table, choice: Mapping[str, Any], say: Tellin
             fitted = fit_candidate(
                 candidate,
                 model.features,
-                Cases.of_model(rows, job.system, model),
+                Cases.of_model(drawn(job, rows), job.system, model),
                 seed=job.seed,
                 threads=job.system.spec.training.threads,
                 settings=taken["settings"],
