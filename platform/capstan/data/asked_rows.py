@@ -19,6 +19,7 @@ import duckdb
 
 from capstan.data.named_file import kind_of, source_of
 from capstan.data.sources import Reading, open_source
+from capstan.data.sources.plain_text import guessed_encoding
 from capstan.data.sql_errors import in_words
 from capstan.data.text_types import number_of_text, quote
 from capstan.data.usage import plain_plans
@@ -52,6 +53,21 @@ def asked_rows(
         raise InvalidDataError(f"{file.name}: cannot be read: {in_words(error)}") from error
 
 
+def _as_written(sources: Sequence[CsvSource], file: Path) -> CsvSource | None:
+    """How the system's CSV files are written, where all are written alike; a file in UTF-8 is that."""
+    alike = {(one.encoding, one.delimiter, one.quote, one.skip_lines) for one in sources}
+    if len(alike) != 1:
+        return None
+    ((encoding, delimiter, quote_, skip_lines),) = alike
+    return CsvSource(
+        path=file.name,
+        encoding=encoding if encoding is None or guessed_encoding(file) is not None else None,
+        delimiter=delimiter,
+        quote=quote_,
+        skip_lines=skip_lines,
+    )
+
+
 def _rows(
     file: Path, wanted: Mapping[str, ColumnType | None], zone: str, sources: Sequence[Source]
 ) -> Iterator[dict[str, Any]]:
@@ -71,7 +87,13 @@ def _rows(
         and all(other.written == one.written for other in stated if other.column == one.column)
     }
     with workspace(threads=1, memory=MEMORY_BYTES, zone=zone) as connection, plain_plans(connection):
-        source = source_of(file, _NAME, texts=texts if kind_of(file) == "csv" else (), missing=tuple(missing))
+        is_csv = kind_of(file) == "csv"
+        written = (
+            _as_written([one for one in settings if isinstance(one, CsvSource)], file) if is_csv else None
+        )
+        source = source_of(
+            file, _NAME, texts=texts if is_csv else (), missing=tuple(missing), written=written
+        )
         reading = Reading(connection, source, None, file.parent, Path(), zone)
         reader = open_source(reading)
         names = [name for name in wanted if name in reader.columns]

@@ -27,16 +27,25 @@ def kind_of(file: Path) -> TableKind:
     return KINDS[suffix]
 
 
-def source_of(file: Path, name: str, *, texts: Sequence[str] = (), missing: Sequence[str] = ()) -> Source:
+def source_of(
+    file: Path,
+    name: str,
+    *,
+    texts: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    written: CsvSource | None = None,
+) -> Source:
     """The file as a source in its own folder; `missing`: what means missing in a CSV file besides the usual words.
 
-    `texts`: columns that are kept as they are written. Raises InvalidDataError.
+    A CSV file is written as `written` says. `texts`: columns whose values stay text. Raises InvalidDataError.
     """
     kind, path = kind_of(file), file.name
     return Source(
         name=name,
         types=tuple(StatedType(column=column, type="Text") for column in texts),
-        csv=CsvSource(path=path, missing=tuple(missing)) if kind == "csv" else None,
+        csv=(written or CsvSource(path=path)).model_copy(update={"path": path, "missing": tuple(missing)})
+        if kind == "csv"
+        else None,
         parquet=ParquetSource(path=path) if kind == "parquet" else None,
         json_lines=JsonLinesSource(path=path) if kind == "jsonLines" else None,
     )

@@ -17,12 +17,13 @@ import duckdb
 from capstan.data.inspection import column_type
 from capstan.data.named_file import kind_of, source_of
 from capstan.data.sources import Reading, open_source
+from capstan.data.sources.plain_text import guessed_encoding, guessed_skip
 from capstan.data.sources.reading import Delimited
 from capstan.data.text_types import quote, value_as
 from capstan.data.usage import plain_plans
 from capstan.data.workspace import workspace
 from capstan.features.values import MISSING_TEXTS, ColumnType
-from capstan.spec.data import DECIMAL_COMMA, GROUPED
+from capstan.spec.data import DECIMAL_COMMA, GROUPED, CsvSource
 from capstan.spec.guessing import MOST_COLUMNS, ColumnProfile, Later, Length, TableProfile
 
 _TABLE = "rows"
@@ -51,7 +52,8 @@ _POINT = r"'-?[0-9]*\.[0-9]+'"
 
 def profile_table(file: Path) -> TableProfile:
     """The profile of a CSV, Parquet or JSON lines file; raises InvalidDataError or duckdb.Error."""
-    source = source_of(file, _TABLE)
+    written = _written(file) if kind_of(file) == "csv" else None
+    source = source_of(file, _TABLE, written=written)
     with workspace(threads=1, memory=2**30, zone="UTC") as connection, plain_plans(connection):
         reading = Reading(connection, source, None, file.parent, Path(), "UTC")
         reader = open_source(reading)
@@ -66,21 +68,36 @@ def profile_table(file: Path) -> TableProfile:
             for name in names
         ]
         connection.execute(f"create temp table {_SEEN} as select {', '.join(items)} from {reading.rows}")
-        written, unsure = _other_moments(connection, names)
+        moments, unsure = _other_moments(connection, names)
         found = connection.sql(f"from {_SEEN}")
         types = {name: column_type(str(kind)) for name, kind in zip(found.columns, found.types, strict=True)}
         rows = _one(connection, f"select count(*) from {_SEEN}")[0]
         columns = tuple(
             replace(
                 _column(connection, _SEEN, name, types[name], rows, semicolons=semicolons),
-                written=written.get(name, ""),
+                written=moments.get(name, ""),
                 unsure=unsure.get(name, ()),
             )
             for name in names
         )
         later = tuple(_later(connection, _SEEN, columns))
         lengths = tuple(_lengths(connection, columns))
-    return TableProfile(file.name, kind_of(file), rows, columns, later, lengths)
+    return TableProfile(
+        file.name,
+        kind_of(file),
+        rows,
+        columns,
+        later,
+        lengths,
+        encoding=written.encoding if written is not None else None,
+        skip_lines=written.skip_lines if written is not None else 0,
+    )
+
+
+def _written(file: Path) -> CsvSource:
+    """How a CSV file seems to be written, where it does not say so itself."""
+    encoding = guessed_encoding(file)
+    return CsvSource(path=file.name, encoding=encoding, skip_lines=guessed_skip(file, encoding))
 
 
 def _other_moments(

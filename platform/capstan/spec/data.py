@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
@@ -29,6 +30,17 @@ def _known_zone(value: str) -> str:
 
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
+def _known_encoding(value: str) -> str:
+    try:
+        found = codecs.lookup(value)
+        "a".encode(found.name)
+    except (LookupError, ValueError):
+        raise PydanticCustomError(
+            "encoding", "is no encoding of text; write one such as windows-1252, latin-1 or shift_jis"
+        ) from None
+    return value
 
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -234,6 +246,33 @@ class CsvSource(FileSource):
             "sends null for a missing value, and none of these texts."
         ),
         examples=[["?", "-"]],
+    )
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = Field(
+        None,
+        description=(
+            "How the letters of the file are encoded, by Python's name, where it is not UTF-8 or UTF-16 with its mark. "
+            "A file that is UTF-8 all the same is refused."
+        ),
+        examples=["windows-1252"],
+    )
+    delimiter: Annotated[str, StringConstraints(pattern=r"^[^\"'\r\n]$")] | None = Field(
+        None,
+        description=(
+            "What stands between two values. Without it that of comma, semicolon, tab and | which the first line has "
+            'most of; a first line "sep=;" says it too.'
+        ),
+        examples=["^"],
+    )
+    quote: Literal['"', "'"] | None = Field(
+        None,
+        description=(
+            "What stands around a value that holds the delimiter. Without it double quotes, or single ones where "
+            "every name of the first line is in such."
+        ),
+        examples=["'"],
+    )
+    skip_lines: Annotated[Whole, Field(ge=0, le=1000)] = Field(
+        0, description="Lines before the one that names the columns, such as a title.", examples=[2]
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -142,6 +142,10 @@ class TableProfile:
     columns: tuple[ColumnProfile, ...]
     later: tuple[Later, ...] = ()
     lengths: tuple[Length, ...] = ()
+    encoding: str | None = None
+    """Of a CSV file that is no UTF-8."""
+    skip_lines: int = 0
+    """Of a CSV file: those before the header."""
 
     def column(self, name: str) -> ColumnProfile:
         return next(column for column in self.columns if column.name == name)
@@ -249,6 +253,7 @@ def guess(table: TableProfile, target: str | None, *, now: datetime, wishes: Wis
         for column in table.columns
         if column.number_form and column.name in read
     ]
+    guesses += _of_text(table)
     source = re.sub(r"[^a-z0-9_]+", "_", _stem(table.file).lower()).strip("_") or "rows"
     source = source if not source[0].isdigit() else f"rows_{source}"
     data: dict[str, Any] = {
@@ -256,7 +261,12 @@ def guess(table: TableProfile, target: str | None, *, now: datetime, wishes: Wis
             {
                 "name": source,
                 **({"types": stated} if stated else {}),
-                table.source: {"path": table.file, **({"missing": list(missing)} if missing else {})},
+                table.source: {
+                    "path": table.file,
+                    **({"missing": list(missing)} if missing else {}),
+                    **({"encoding": table.encoding} if table.encoding is not None else {}),
+                    **({"skipLines": table.skip_lines} if table.skip_lines else {}),
+                },
             }
         ]
     }
@@ -770,3 +780,18 @@ def _candidates(table: TableProfile, kind: LabelKind, guesses: list[Guess]) -> l
         reason = "a baseline, and trees of random questions, which need no label"
     guesses.append(Guess("training.candidates", names, reason))
     return chosen
+
+
+def _of_text(table: TableProfile) -> Iterator[Guess]:
+    """How the file is written, where it does not say so itself."""
+    if table.encoding is not None:
+        yield Guess(
+            "data.sources",
+            f"encoding: {table.encoding}",
+            "the file is not UTF-8; correct it where letters look wrong",
+        )
+    if table.skip_lines:
+        lines = f"{table.skip_lines} line{'' if table.skip_lines == 1 else 's'}"
+        yield Guess(
+            "data.sources", f"skipLines: {table.skip_lines}", f"{lines} before the one that names the columns"
+        )

@@ -19,6 +19,7 @@ from capstan.data.sources.csv_header import LF, CsvFile, read_header, with_plain
 from capstan.data.sources.files import sql_file
 from capstan.data.sources.known_rows import copy_known_rows, numbered_texts, require_time_column
 from capstan.data.sources.object_storage import local_files
+from capstan.data.sources.plain_text import plain_text
 from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import replace_typed, types_of_texts, untyped_table
 from capstan.data.text_types import FoundType, literal, quote
@@ -39,7 +40,10 @@ class CsvReader:
     def __init__(self, reading: Reading, settings: CsvSource) -> None:
         self._reading = reading
         self._missing = settings.missing
-        self._files = [read_header(reading, file) for file in local_files(reading, settings, _SUFFIXES)]
+        self._files = [
+            read_header(reading, settings, plain_text(reading, settings, file, number))
+            for number, file in enumerate(local_files(reading, settings, _SUFFIXES))
+        ]
         self._columns = without_twins(name for file in self._files for name in file.names)
         self._options = ""
         self._copies: dict[str, str] = {}

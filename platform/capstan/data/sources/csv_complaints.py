@@ -52,7 +52,7 @@ def first_reject(connection: duckdb.DuckDBPyConnection, table: str, width: int) 
 
 def complaint(file: CsvFile, reject: Reject) -> str:
     """`rows.csv, line 3: has 4 values where the header names 3 columns (4,5,6,7); ...`."""
-    lines = _lines_before(file, reject.byte)
+    lines = file.skipped + _lines_before(file, reject.byte)
     text = reject.text.rstrip("\r\n")
     shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     where = f"{file.shown}, line {lines + 1}"
@@ -61,6 +61,12 @@ def complaint(file: CsvFile, reject: Reject) -> str:
     quote = "single quote" if file.quote == "'" else "double quote"
     where_column = f"{where}, column {column!r}" if column is not None else where
     match reject.kind:
+        case "TOO MANY COLUMNS" if len(file.header) == 1:
+            return (
+                f"{where}: has more values than the only column that line {file.skipped + 1} names, "
+                f"{file.header[0]!r} ({shown}); where the names stand in a later line, say how many come before it, "
+                f"such as csv: {{skipLines: {lines}}}"
+            )
         case "TOO MANY COLUMNS":
             return (
                 f"{where}: has more values than the {len(file.header)} columns that the header names ({shown}); "
@@ -83,7 +89,10 @@ def complaint(file: CsvFile, reject: Reject) -> str:
                 f"a {quote} inside a value twice"
             )
         case "INVALID ENCODING":
-            return f"{where_column}: is not UTF-8 text ({shown}); save the file as UTF-8"
+            return (
+                f"{where_column}: is not UTF-8 text ({shown}); save the file as UTF-8, or name its encoding, such as "
+                "csv: {encoding: windows-1252}"
+            )
         case "LINE SIZE OVER MAXIMUM":
             return f"{where}: is longer than 64 MiB ({shown}); is a {quote} opened there and never closed?"
         case _:
@@ -92,7 +101,7 @@ def complaint(file: CsvFile, reject: Reject) -> str:
 
 def line_of_record(file: CsvFile, number: int) -> int:
     """The line, from 1, on which the record begins; the first after the header has the number 1."""
-    record, line, inside = -1, 0, False
+    record, line, inside = -1, file.skipped, False
     with opened(file.path, file.packed) as stream:
         for raw in stream:
             line += 1
