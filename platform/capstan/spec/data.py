@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from capstan.spec.annotations import Annotations
 from capstan.spec.cluster import DataVolume
-from capstan.spec.grammar import ColumnName, OneOf, SpecModel, Text
+from capstan.spec.grammar import DELIMITER_PATTERN, ColumnName, OneOf, SpecModel, Text
 from capstan.spec.rule import ARITHMETIC, Cel, part_rule, require
 from capstan.spec.secrets import ValueFrom
 from capstan.spec.units import CellText, Flag, Number, PositiveDuration, Share, Whole
@@ -255,7 +255,7 @@ class CsvSource(FileSource):
         ),
         examples=["windows-1252"],
     )
-    delimiter: Annotated[str, StringConstraints(pattern=r"^[^\"'\r\n]$")] | None = Field(
+    delimiter: Annotated[str, StringConstraints(pattern=DELIMITER_PATTERN)] | None = Field(
         None,
         description=(
             "What stands between two values. Without it that of comma, semicolon, tab and | which the first line has "

@@ -30,6 +30,8 @@ SYSTEM_NAME_RULE = (
 )
 LONGEST_SYSTEM_NAME = 40
 OWN_METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9]*$"
+DELIMITER_PATTERN = r"^[!#$%&*+,./:;<=>?@^_|~ \t-]$"
+"""One character that may stand between two values of a line."""
 FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
 

@@ -93,18 +93,19 @@ def guessed_encoding(file: Path) -> str | None:
 
 
 def guessed_skip(file: Path, encoding: str | None) -> int:
-    """How many lines stand before the header: those without a delimiter, or with a # and another number of values."""
+    """How many lines stand before the header: those without a delimiter, or with a # and more or fewer values."""
     with opened(str(file), _is_packed(file)) as stream:
         text = stream.read(_LONGEST).decode(encoding or "utf-8-sig", errors="replace")
     if "\x00" in text or text.lower().startswith("sep="):
         return 0
     lines = text.splitlines()[:_LOOKED_AT]
-    delimiter = max(_DELIMITERS, key=text.count)
-    counts = [line.count(delimiter) for line in lines]
-    for index, (count, after) in enumerate(pairwise(counts)):
-        if count and count == after:
-            before = zip(lines[:index], counts[:index], strict=True)
-            return index if all(not one or line.startswith("#") for line, one in before) else 0
+    for index, (line, after) in enumerate(pairwise(lines)):
+        delimiter = max(_DELIMITERS, key=line.count)
+        count = line.count(delimiter)
+        if count and count == after.count(delimiter):
+            return index
+        if count and not line.startswith("#"):
+            return 0
     return 0
 
 
