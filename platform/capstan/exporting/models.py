@@ -29,7 +29,7 @@ _FAMILY_OF = {
     "Emptiness": "localOutlierFactor",
 }
 _FARTHEST = 1e6
-"""Deviations beyond which factorization machines and support vector machines take all values for equal."""
+"""Deviations beyond which factorization machines, support vector machines and networks take all values for equal."""
 
 
 def write_model(graph: Graph, model: Any, matrix: Matrix) -> str:
@@ -128,16 +128,7 @@ def _naive_bayes(graph: Graph, model: Any, matrix: Matrix) -> str:
         strange = graph.is_no_number(graph.sum(totals, 1))
         totals = graph.op("Where", strange, start, totals)
     for column, shares in zip(model.codes.tolist(), model.shares, strict=True):
-        code, unknown = (
-            graph.flat(graph.column(matrix.tensor, column)),
-            graph.constant(float(len(shares) - 1)),
-        )
-        is_known = graph.op(
-            "And",
-            graph.op("GreaterOrEqual", code, graph.constant(0.0)),
-            graph.op("Less", code, unknown),
-        )
-        line = graph.whole(graph.op("Where", is_known, code, unknown))
+        line = _known_code(graph, matrix, column, len(shares) - 1)
         totals = graph.op("Add", totals, graph.op("Gather", graph.constant(shares), line, axis=0))
     return graph.op("Softmax", totals, axis=1)
 
@@ -218,6 +209,41 @@ def _layers(graph: Graph, model: Any, matrix: Matrix) -> str:
     return _weighted(graph, values, model.weights[-1], model.biases[-1])
 
 
+def _network_of_numbers(graph: Graph, model: Any, matrix: Matrix) -> str:
+    return _network(graph, model.network, matrix)
+
+
+def _network_of_classes(graph: Graph, model: Any, matrix: Matrix) -> str:
+    return _chances(graph, _network(graph, model.network, matrix), len(model.network.biases[-1]))
+
+
+def _network(graph: Graph, network: Any, matrix: Matrix) -> str:
+    active: Mapping[str, Callable[[str], str]] = {
+        "ReLU": lambda values: graph.op("Max", values, graph.constant(0.0)),
+        "ELU": lambda values: _elu(graph, values),
+        "Tanh": lambda values: graph.op("Tanh", values),
+        "Sigmoid": lambda values: _logistic(graph, values),
+    }
+    parts = []
+    if len(network.columns):
+        taken = graph.op("Gather", matrix.tensor, graph.constant(network.columns), axis=1)
+        parts.append(_made_alike(graph, taken, network.center, network.spread))
+    for column, table in zip(network.coded.tolist(), network.tables, strict=True):
+        line = _known_code(graph, matrix, column, len(table) - 1)
+        parts.append(graph.op("Gather", graph.constant(table), line, axis=0))
+    values = graph.beside(parts)
+    for weights, bias in zip(network.weights[:-1], network.biases[:-1], strict=True):
+        values = active[network.activation](_weighted(graph, values, weights, bias))
+    return _weighted(graph, values, network.weights[-1], network.biases[-1])
+
+
+def _elu(graph: Graph, values: str) -> str:
+    """By the operations of the fitted model: ONNX Runtime has no Elu of float64."""
+    zero = graph.constant(0.0)
+    bent = graph.op("Sub", graph.op("Exp", graph.op("Min", values, zero)), graph.constant(1.0))
+    return graph.op("Where", graph.op("Greater", values, zero), values, bent)
+
+
 # -- ensembles
 
 
@@ -275,8 +301,23 @@ def _weighted(graph: Graph, tensor: str, weights: Any, start: Any) -> str:
     return graph.op("Add", total, graph.constant(np.asarray(start, dtype=np.float64).reshape(1, -1)))
 
 
+def _known_code(graph: Graph, matrix: Matrix, column: int, known: int) -> str:
+    """(rows,): the code of a column, or `known` for one that training did not see."""
+    code, unknown = graph.flat(graph.column(matrix.tensor, column)), graph.constant(float(known))
+    is_known = graph.op(
+        "And",
+        graph.op("GreaterOrEqual", code, graph.constant(0.0)),
+        graph.op("Less", code, unknown),
+    )
+    return graph.whole(graph.op("Where", is_known, code, unknown))
+
+
 def _alike(graph: Graph, matrix: Matrix, center: Any, spread: Any) -> str:
-    centred = graph.op("Sub", matrix.tensor, graph.constant(center.reshape(1, -1)))
+    return _made_alike(graph, matrix.tensor, center, spread)
+
+
+def _made_alike(graph: Graph, tensor: str, center: Any, spread: Any) -> str:
+    centred = graph.op("Sub", tensor, graph.constant(center.reshape(1, -1)))
     scaled = graph.op("Div", centred, graph.constant(spread.reshape(1, -1)))
     return graph.op("Clip", scaled, graph.constant(-_FARTHEST), graph.constant(_FARTHEST))
 
@@ -327,6 +368,8 @@ _FORMS: Mapping[tuple[str, str], Write] = {
     ("capstan", "MachineOfClasses"): _machine_of_classes,
     ("capstan", "PerceptronOfNumbers"): _perceptron_of_numbers,
     ("capstan", "PerceptronOfClasses"): _perceptron_of_classes,
+    ("capstan", "NetworkOfNumbers"): _network_of_numbers,
+    ("capstan", "NetworkOfClasses"): _network_of_classes,
     ("capstan", "VotingOfNumbers"): _voting_of_numbers,
     ("capstan", "VotingOfClasses"): _voting_of_classes,
     ("capstan", "OtherPrior"): _other_prior,

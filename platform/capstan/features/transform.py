@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from capstan.errors import InvalidDataError
 from capstan.features.columns import Floats, as_they_are, column_of, columns_of
 from capstan.features.kinds import FittedFeature, FittedTarget, Kind, Target, fitted, unfitted
+from capstan.features.kinds.categorical import FittedCategorical
 from capstan.features.kinds.numeric import FittedNumeric
 
 if TYPE_CHECKING:
@@ -98,6 +99,18 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def categorical_mask_(self) -> npt.NDArray[np.bool_]:
         """Which outputs are codes of categories; what HistGradientBoosting takes as `categorical_features`."""
         return np.array([feature.is_code for feature in self.features_ for _ in feature.names], dtype=bool)
+
+    @property
+    def coded_mask_(self) -> npt.NDArray[np.bool_]:
+        """The same with codes of however many categories; what a network may embed."""
+        return np.array(
+            [
+                feature.is_code or (isinstance(feature, FittedCategorical) and feature.is_unordered_code)
+                for feature in self.features_
+                for _ in feature.names
+            ],
+            dtype=bool,
+        )
 
     def complete_rows(self, table: Any) -> npt.NDArray[np.bool_]:
         """False for rows that `impute: DropRow` leaves out of training; needs no fit."""

@@ -35,6 +35,12 @@ def _at_most_half(share: float) -> float:
     return share
 
 
+def _leaves_units(share: float) -> float:
+    if share > 0.9:
+        raise PydanticCustomError("share", "leaves too little of a layer; write at most 90%")
+    return share
+
+
 SomeShare = Annotated[Share, AfterValidator(_something)]
 
 
@@ -75,6 +81,8 @@ class FamilySettings(SpecModel):
     """Settings that mean something for some of these labels only; None is what they are when left out."""
     searched: ClassVar[tuple[str, ...]] = ()
     """Settings that a search changes by itself; where it looks is in `capstan.training.families`."""
+    extra: ClassVar[str] = ""
+    """Of the project, which brings what it learns with; empty: every installation has that."""
     goes_on: ClassVar[bool] = False
     """Whether a fitted model of it can learn further rows."""
 
@@ -507,6 +515,177 @@ class MultilayerPerceptron(OfClasses):
         return require(self, PERCEPTRON_RULES)
 
 
+class Embed(SpecModel):
+    """Numbers that are learnt for each category."""
+
+    dimensions: Whole | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Numbers of each category; without it 1.6 times the 0.56th power of how many categories there are.",
+        examples=[8],
+    )
+
+
+NETWORK_RULES = (
+    part_rule(
+        "`momentum` is of `optimizer: Momentum` alone; write that, or drop momentum",
+        lambda net: net.momentum is None or net.optimizer == "Momentum",
+        Cel(
+            "!has(self.momentum) || (has(self.optimizer) && self.optimizer == 'Momentum')",
+            "training.candidates[].neuralNetwork",
+            "momentum",
+        ),
+    ),
+)
+
+
+class NeuralNetwork(OfClasses):
+    """A neural network, by PyTorch."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    extra: ClassVar[str] = "deep"
+    searched: ClassVar[tuple[str, ...]] = ("learning_rate", "l2", "dropout", "activation")
+    only_for: ClassVar[Mapping[str, frozenset[LabelKind]]] = {
+        **OfClasses.only_for,
+        "loss": NUMBERS,
+        "focus": CLASSES,
+        "entropy": CLASSES,
+    }
+
+    layers: tuple[Annotated[Whole, Field(ge=1, le=10_000)], ...] = Field(
+        (64, 32), min_length=1, max_length=20, description="Units of each hidden layer.", examples=[[64, 32]]
+    )
+    activation: Literal["ReLU", "ELU", "Tanh", "Sigmoid"] = Field(
+        "ReLU", description="Function of each hidden unit.", examples=["ELU"]
+    )
+    dropout: Annotated[Share, AfterValidator(_leaves_units)] = Field(
+        0.0,
+        description="Share of the hidden units that each step leaves out (Srivastava et al. 2014).",
+        examples=["20%"],
+    )
+    embed: Embed | None = Field(
+        None,
+        description=(
+            "Every category of `encode: Integer` without `order` becomes numbers that are learnt with the weights. "
+            "A category that training did not see has the mean of the others. Without it a code is taken as a number."
+        ),
+        examples=[{"dimensions": 8}],
+    )
+    optimizer: Literal["SGD", "Momentum", "AdaGrad", "RMSProp", "Adam", "AdamW"] = Field(
+        "Adam", description="How the weights follow the slopes of the loss.", examples=["AdamW"]
+    )
+    learning_rate: Number = Field(
+        0.003,
+        gt=0,
+        le=10,
+        description="Size of the first steps. SGD, Momentum and AdaGrad need larger ones than the others.",
+        examples=[0.001],
+    )
+    momentum: Number | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="With `optimizer: Momentum`: share of a step that the next one repeats. Without it 0.9.",
+        examples=[0.9],
+    )
+    schedule: Literal["Constant", "Cosine", "Step"] = Field(
+        "Constant",
+        description=(
+            "How steps shrink over the `epochs`. Cosine: to none, along a cosine. Step: to a tenth after half of the "
+            "passes and to a hundredth after three quarters."
+        ),
+        examples=["Cosine"],
+    )
+    clip_norm: Number | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="Slopes whose norm is larger are shortened to it. Without it they are taken as they are.",
+        examples=[1],
+    )
+    l1: Number = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="Strength of the penalty on absolute weights: so many times their sum is added to the mean loss.",
+        examples=[0.0001],
+    )
+    l2: Number = Field(
+        0.0001,
+        ge=0,
+        le=1000,
+        description=(
+            "Strength of the penalty on squared weights: half of it times their sum is added to the mean loss. With "
+            "AdamW each step takes learningRate times l2 of each weight away instead (Loshchilov & Hutter 2019)."
+        ),
+        examples=[0.0001],
+    )
+    entropy: Number | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description=(
+            "For classes: so many times the entropy of the answered probabilities is a gain, so that answers are less "
+            "sure (Pereyra et al. 2017)."
+        ),
+        examples=[0.1],
+    )
+    focus: Number | None = Field(
+        None,
+        gt=0,
+        le=5,
+        description=(
+            "For classes: the focal loss (Lin et al. 2017). A row counts by (1 - p)^focus, where p is the probability "
+            "of its label, so that easy rows count less. Without it all count alike."
+        ),
+        examples=[2],
+    )
+    loss: Literal["Absolute", "Huber"] | None = Field(
+        None,
+        description=(
+            "For labels that are numbers. Absolute: by the size of errors, which answers the median. Huber: by squares "
+            "of errors up to 1.35 times the usual distance of a label from the median, and by sizes beyond, so that "
+            "few wild labels matter less. Without it squared errors."
+        ),
+        examples=["Huber"],
+    )
+    batch_rows: Whole = Field(256, ge=1, le=1_000_000, description="Rows of each step.", examples=[256])
+    epochs: Whole = Field(40, ge=1, le=10_000, description="Passes over the rows.", examples=[40])
+    early_stopping: EarlyStopping | None = Field(
+        None,
+        description="The newest rows say after how many passes to stop; without it there are `epochs`.",
+        examples=[{"share": "10%"}],
+    )
+    device: Literal["Automatic", "CPU"] = Field(
+        "Automatic",
+        description=(
+            "Automatic: a GPU of CUDA where there is one, in mixed precision, and else processors. CPU: processors, "
+            "where the same seed gives the same model byte for byte."
+        ),
+        examples=["CPU"],
+    )
+    processes: Whole = Field(
+        1,
+        ge=1,
+        le=64,
+        description=(
+            "Processes on this machine that share the rows of each step (data parallel), each with `training.threads`. "
+            "Several learn on processors."
+        ),
+        examples=[2],
+    )
+    tune: Tune | None = Field(
+        None,
+        description="Search learningRate, l2, dropout and activation; without it they are used as written.",
+        examples=[{"trials": 5}],
+    )
+
+    @model_validator(mode="after")
+    def _settings_of_others(self) -> NeuralNetwork:
+        return require(self, NETWORK_RULES)
+
+
 class FactorizationMachine(OfClasses):
     """A linear model with a number for every pair of columns."""
 
@@ -853,6 +1032,7 @@ class Candidate(OneOf):
         "factorization_machine",
         "support_vector_machine",
         "multilayer_perceptron",
+        "neural_network",
         "isolation_forest",
         "local_outlier_factor",
         "voting",
@@ -910,6 +1090,14 @@ class Candidate(OneOf):
     )
     multilayer_perceptron: MultilayerPerceptron | None = Field(
         None, description="A small neural network.", examples=[{"layers": [64, 32]}]
+    )
+    neural_network: NeuralNetwork | None = Field(
+        None,
+        description=(
+            "A neural network, by PyTorch: dropout, learnt numbers for categories, schedules, more optimizers and "
+            "losses, several processes. Needs the extra `deep` where it is trained."
+        ),
+        examples=[{"layers": [128, 64], "dropout": "20%", "embed": {}}],
     )
     isolation_forest: IsolationForest | None = Field(
         None,

@@ -49,6 +49,8 @@ class Lesson(Rows):
     """What the model's answers are judged by; None: the first task with such labels."""
     categorical: npt.NDArray[np.bool_] | None = None
     """(outputs of the transform,): which columns are codes of categories. None: none is."""
+    coded: npt.NDArray[np.bool_] | None = None
+    """The same with codes of more categories than trees can split as such. None: as `categorical` says."""
     seed: int = 0
     validation: Rows | None = None
     """Later rows, for a family that stops early by them; None where it learns from all there are."""

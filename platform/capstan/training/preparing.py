@@ -91,6 +91,7 @@ def prepare(
         label=train.task.facts.label,
         task=train.task,
         categorical=transform.categorical_mask_,
+        coded=transform.coded_mask_,
         seed=seed,
         flagged_share=train.task.facts.flagged_share or USUAL_FLAGGED_SHARE,
         candidates=fits_of(others),

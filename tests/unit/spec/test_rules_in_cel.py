@@ -62,6 +62,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
         "training.candidates",
         [{"name": "net", "multilayerPerceptron": {"optimizer": "SGD", "earlyStopping": {}}}],
     ),
+    ("training.candidates", [{"name": "net", "neuralNetwork": {"momentum": 0.5}}]),
+    ("training.candidates", [{"name": "net", "neuralNetwork": {"momentum": 0.5, "optimizer": "Momentum"}}]),
     ("training.candidates", [{"name": "line", "linearRegression": {"l1": 1, "loss": "Huber"}}]),
     ("training.candidates", [{"name": "line", "linearRegression": {"l1": 0, "loss": "Huber"}}]),
     ("training.candidates", GOING_ON),

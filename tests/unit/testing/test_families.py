@@ -82,7 +82,11 @@ MEMBERS: dict[LabelKind, list[Candidate]] = {
 """What the ensembles are made of."""
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=[settings.__name__ for settings in FAMILIES])
+EVERYWHERE = {settings: family for settings, family in FAMILIES.items() if not settings.extra}
+"""Those that need an extra are tried by the tests of that extra."""
+
+
+@pytest.mark.parametrize("family", EVERYWHERE.values(), ids=[settings.__name__ for settings in EVERYWHERE])
 def test_a_family_keeps_its_suite(family: Family[Any]) -> None:
     if family.settings is Custom:
         with importable(EXAMPLE):
@@ -335,7 +339,8 @@ def test_a_factory_without_weights_is_not_given_them_in_silence(tmp_path: Path) 
 
 def test_families_are_known_without_importing_the_libraries_that_they_fit_with() -> None:
     code = (
-        "import sys, capstan.training.families; print([n for n in ('sklearn', 'optuna') if n in sys.modules])"
+        "import sys, capstan.training.families; "
+        "print([name for name in ('sklearn', 'optuna', 'torch') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -120,8 +120,12 @@ class FittedCategorical:
 
     @property
     def is_code(self) -> bool:
-        is_plain = self.settings.encode == "Integer" and self.settings.order is None
-        return is_plain and len(self.categories) < MOST_CODES
+        return self.is_unordered_code and len(self.categories) < MOST_CODES
+
+    @property
+    def is_unordered_code(self) -> bool:
+        """Whether its one output is a code, of however many categories, whose order means nothing."""
+        return self.settings.encode == "Integer" and self.settings.order is None
 
     @property
     def is_one_hot(self) -> bool:

@@ -29,6 +29,7 @@ from capstan.spec.families import (
     MultilayerPerceptron,
     NaiveBayes,
     NearestNeighbors,
+    NeuralNetwork,
     OfClasses,
     RandomForest,
     Search,
@@ -55,6 +56,7 @@ from capstan.training.families.most_frequent import MostFrequentFamily
 from capstan.training.families.multilayer_perceptron import MultilayerPerceptronFamily
 from capstan.training.families.naive_bayes import NaiveBayesFamily
 from capstan.training.families.nearest_neighbors import NearestNeighborsFamily
+from capstan.training.families.neural_network import NeuralNetworkFamily
 from capstan.training.families.random_forest import RandomForestFamily
 from capstan.training.families.search import SearchFamily
 from capstan.training.families.support_vector_machine import SupportVectorMachineFamily
@@ -89,6 +91,7 @@ FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
     FactorizationMachine: FactorizationMachineFamily(),
     SupportVectorMachine: SupportVectorMachineFamily(),
     MultilayerPerceptron: MultilayerPerceptronFamily(),
+    NeuralNetwork: NeuralNetworkFamily(),
     IsolationForest: IsolationForestFamily(),
     LocalOutlierFactor: LocalOutlierFactorFamily(),
     Voting: VotingFamily(),
