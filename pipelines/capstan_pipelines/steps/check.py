@@ -8,6 +8,7 @@ from capstan.evaluation.fairness import require_fairlearn
 from capstan.training.balancing import require_imbalanced_learn
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import read_table
+from capstan_pipelines.steps.checks_shown import write_checks
 from capstan_pipelines.steps.documents import write_document
 from capstan_pipelines.steps.progress import step
 
@@ -27,7 +28,9 @@ def run(job_folder: str, table_file: str, report_file: str) -> None:
             require_imbalanced_learn()
         table, as_of = read_table(Path(table_file)), job.request.trigger.as_of
         report = check_table(table, job.system, as_of=as_of)
+        write_checks(report, job.folder)
         report.require()
+        table = report.kept(table)
         suspicions = [
             f"{leak}: if it is known at the prediction, write `data: {{leaks: {{allow: [{leak.feature}]}}}}`"
             for leak in refuse_leaks(table, job.system, as_of=as_of)
@@ -39,7 +42,8 @@ def run(job_folder: str, table_file: str, report_file: str) -> None:
                 "newest": report.newest.isoformat() if report.newest else None,
                 "missing": report.missing,
                 "suspicions": suspicions,
+                "broken": report.told,
             },
         )
-        leaks = "; ".join(suspicions) or "no leak found"
+        leaks = "; ".join([*report.told, *suspicions]) or "no leak found"
         say(f"{len(job.system.spec.data.checks)} rules kept by {report.rows:,} rows; {leaks}")

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted, read_table
+from capstan_pipelines.steps.checks_shown import checks_table
 from capstan_pipelines.steps.learning import strata_of
 from capstan_pipelines.steps.parts_shown import parts_table
 from capstan_pipelines.steps.progress import step
@@ -18,20 +19,25 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
     """Write the trainable cases and their parts; raises InvalidDataError for parts that can't do their work."""
     with step("split") as say:
         job = Job(job_folder)
-        from capstan.data import part_cases
+        from capstan.data import check_table, part_cases
 
-        as_of = job.request.trigger.as_of
-        found = part_cases(read_table(Path(table_file)), job.system, as_of=as_of)
+        as_of, read = job.request.trigger.as_of, read_table(Path(table_file))
+        report, shown = None, None
+        if any(check.severity != "Stop" for check in job.system.spec.data.checks):
+            report = check_table(read, job.system, as_of=as_of)
+            shown = checks_table(report, read.num_rows)
+        found = part_cases(read if report is None else report.kept(read), job.system, as_of=as_of)
         parts = found.parts
-        told = tuple(_sample_in_words(job, found.table.take(parts.training)))
+        drawn = _sample_in_words(job, found.table.take(parts.training))
+        warnings = (*([] if report is None else report.told), *found.warnings, *drawn)
         parted = Parted(
             found.table,
             parts.training,
             parts.validation,
             parts.test,
-            (*found.warnings, *told),
+            warnings,
             found.folds,
-            (parts_table(found),),
+            (parts_table(found), *([] if shown is None else [shown])),
         )
         parted.write(Path(cases_folder))
         newest = found.until
@@ -40,7 +46,7 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
             f"{len(parts.training):,} rows train, {len(parts.validation):,} choose, {len(parts.test):,} judge"
             + ("" if found.folds is None else f"; {found.folds.count} folds of the first two choose")
             + (f"; no case is newer than {newest:%Y-%m-%d %H:%M}" if is_old else "")
-            + "".join(f"; {warning}" for warning in (*found.warnings, *told))
+            + "".join(f"; {warning}" for warning in warnings)
         )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.conditions import condition_holds
 from capstan.data.decimal_marks import plain_name, way_to_number
 from capstan.data.moments import ways_to_moments
 from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
@@ -17,7 +21,12 @@ from capstan.features.columns import codes, type_of
 from capstan.features.values import ColumnType, category
 from capstan.spec.data import Check
 from capstan.spec.system import MLSystem
+from capstan.spec.units import format_duration
 
+Severity = Literal["Stop", "Drop", "Warn"]
+Booleans = npt.NDArray[np.bool_]
+MOST_LISTED = 10_000
+"""Rows of one rule that are kept with the run."""
 _SHOWN = 5
 _SHOWN_TEXT = 60
 
@@ -34,6 +43,11 @@ class Violation:
     """The first rows that break it, at most five; empty if the rule is about the whole table."""
     values: tuple[str, ...] = ()
     """Their values."""
+    severity: Severity = "Stop"
+    listed: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    """Id and value of the rows that break it, at most `MOST_LISTED`."""
+    broken: Booleans | None = field(default=None, compare=False, repr=False)
+    """(rows of the table,): which rows break it; None: the rule is about the whole table."""
 
     def __str__(self) -> str:
         if not self.ids:
@@ -48,17 +62,46 @@ class CheckReport:
     """What the checks found."""
 
     rows: int
+    """That are not left out."""
     newest: datetime | None
     """Event time of the newest row; None for an empty table."""
     violations: tuple[Violation, ...]
     missing: dict[str, float] = field(default_factory=dict)
     """Column -> share of rows without a value, for columns that lack any."""
 
+    @property
+    def dropped(self) -> Booleans | None:
+        """(rows of the table that was checked,): those that rules of `severity: Drop` leave out; None: none."""
+        masks = [one.broken for one in self.violations if one.severity == "Drop" and one.broken is not None]
+        return np.logical_or.reduce(masks) if masks else None
+
+    def kept(self, table: pa.Table) -> pa.Table:
+        """The checked table without the rows that are dropped; raises InvalidDataError if none is left."""
+        dropped = self.dropped
+        if dropped is None:
+            return table
+        if dropped.all():
+            rules = "; ".join(str(one) for one in self.violations if one.severity == "Drop")
+            raise InvalidDataError(
+                f"data.checks: `severity: Drop` leaves none of {len(dropped):,} rows: {rules}. Correct the rows, or "
+                "change the rule"
+            )
+        return table.filter(pa.array(~dropped))
+
+    @property
+    def told(self) -> list[str]:
+        """A line for each rule that is broken and does not stop."""
+        words = {"Drop": "such rows are left out", "Warn": "a warning only"}
+        return [
+            f"data.checks: {one}; {words[one.severity]}" for one in self.violations if one.severity in words
+        ]
+
     def require(self) -> None:
-        """Raises InvalidDataError that lists all broken rules, their rows and values."""
-        if self.violations:
-            listed = "\n".join(f"  {violation}" for violation in self.violations)
-            count = len(self.violations)
+        """Raises InvalidDataError that lists all broken rules that stop, their rows and values."""
+        stopping = [one for one in self.violations if one.severity == "Stop"]
+        if stopping:
+            listed = "\n".join(f"  {violation}" for violation in stopping)
+            count = len(stopping)
             raise InvalidDataError(
                 f"data.checks: {count} {'rule is' if count == 1 else 'rules are'} broken:\n{listed}\n"
                 "Correct the rows or filter them in data.query, or change the rule."
@@ -81,8 +124,18 @@ def check_table(
     data = system.spec.data
     ids = table[data.keys.id_column]
     violations: list[Violation] = []
-    for check in data.checks:
+    for index, check in enumerate(data.checks):
         violations += _broken(check, table[check.column], ids, data.time_zone)
+        violations += _of_all_rows(check, table[check.column], as_of)
+        if check.condition is not None:
+            field_of = f"data.checks[{index}].condition"
+            broken = pc.invert(condition_holds(table, check.condition, data.time_zone, field_of))
+            rule = f"breaks {check.condition}"
+            violations += _violation(check.column, rule, broken, table[check.column], ids, check.severity)
+    # What is left out need not keep the rules that everything else must.
+    checked = CheckReport(table.num_rows, None, tuple(violations))
+    table = checked.kept(table)
+    ids = table[data.keys.id_column]
     violations += _duplicates(data.keys.id_column, ids)
     violations += _types(table, system)
     violations += _infinite(table, ids)
@@ -114,7 +167,21 @@ def check_table(
 def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray, zone: str) -> Iterator[Violation]:
     if not check.nullable:
         yield from _violation(
-            check.column, "must not be missing", pc.is_null(values, nan_is_null=True), values, ids
+            check.column,
+            "must not be missing",
+            pc.is_null(values, nan_is_null=True),
+            values,
+            ids,
+            check.severity,
+        )
+    if check.unique:
+        yield from _violation(
+            check.column,
+            "is there more than once" if check.severity != "Drop" else "was there in an earlier row",
+            _repeated(values, also_first=check.severity != "Drop"),
+            values,
+            ids,
+            check.severity,
         )
     if check.min is not None or check.max is not None:
         if not _is_number(values.type):
@@ -126,10 +193,14 @@ def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray, zone: s
         plain = values.cast(pa.float64(), safe=False)
         if check.min is not None:
             low = pc.less(plain, check.min)
-            yield from _violation(check.column, f"is below the minimum {check.min:g}", low, values, ids)
+            yield from _violation(
+                check.column, f"is below the minimum {check.min:g}", low, values, ids, check.severity
+            )
         if check.max is not None:
             high = pc.greater(plain, check.max)
-            yield from _violation(check.column, f"is above the maximum {check.max:g}", high, values, ids)
+            yield from _violation(
+                check.column, f"is above the maximum {check.max:g}", high, values, ids, check.severity
+            )
     if check.allowed is not None:
         kind = type_of(values)
         allowed = {category(text, kind, zone) for text in check.allowed} | {None}
@@ -138,21 +209,66 @@ def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray, zone: s
         )
         shown = ", ".join(check.allowed[:20])
         rule = f"is not allowed; allowed: {shown}"
-        yield from _violation(check.column, rule, strange, values, ids)
+        yield from _violation(check.column, rule, strange, values, ids, check.severity)
+
+
+def _repeated(values: pa.ChunkedArray, *, also_first: bool) -> pa.Array:
+    """Rows whose value another row has too; the first of them only where it is asked for. A missing one is none."""
+    found = codes(values, _numbering(), type_of(values))
+    _, first, place, count = np.unique(found, return_index=True, return_inverse=True, return_counts=True)
+    repeated = count[place] > 1
+    if not also_first:
+        repeated[first] = False
+    return pa.array(repeated & ~np.asarray(pc.is_null(values, nan_is_null=True)))
+
+
+def _numbering() -> Callable[[str | None], int]:
+    order: dict[str | None, int] = {}
+    return lambda text: order.setdefault(text, len(order))
+
+
+def _of_all_rows(check: Check, values: pa.ChunkedArray, as_of: datetime | None) -> Iterator[Violation]:
+    """How fresh the column is, and how many values it has."""
+    count = len(values) - values.null_count
+    if check.volume is not None and count < check.volume:
+        rule = f"{count:,} rows have a value, and {check.volume:,} must; is a source cut short?"
+        yield Violation(check.column, rule, count, severity=check.severity)
+    if check.freshness is None or as_of is None:
+        return
+    if count and type_of(values) is not ColumnType.TIME:
+        rule = f"is {type_of(values)} and no Time, which freshness needs; {ways_to_moments(check.column)}"
+        yield Violation(check.column, rule, count)
+        return
+    newest = pc.max(values).as_py() if count else None
+    if newest is None or newest < as_of - check.freshness:
+        oldest = format_duration(check.freshness)
+        rule = f"the newest value is of {newest}, more than {oldest} before {as_of}; is a source not written any more?"
+        yield Violation(check.column, rule, len(values), severity=check.severity)
 
 
 def _violation(
-    column: str, rule: str, broken: pa.ChunkedArray, values: pa.ChunkedArray, ids: pa.ChunkedArray
+    column: str,
+    rule: str,
+    broken: pa.ChunkedArray,
+    values: pa.ChunkedArray,
+    ids: pa.ChunkedArray,
+    severity: Severity = "Stop",
 ) -> Iterator[Violation]:
     count = pc.sum(broken).as_py() or 0
     if count:
-        where = pc.indices_nonzero(pc.fill_null(broken, False))[:_SHOWN]
+        broken = pc.fill_null(broken, False)
+        where = pc.indices_nonzero(broken)[:MOST_LISTED]
+        named = tuple(str(name) for name in ids.take(where).to_pylist())
+        told = tuple(repr(value) for value in values.take(where).to_pylist())
         yield Violation(
             column,
             rule,
             count,
-            tuple(str(name) for name in ids.take(where).to_pylist()),
-            tuple(repr(value) for value in values.take(where).to_pylist()),
+            named[:_SHOWN],
+            told[:_SHOWN],
+            severity,
+            tuple(zip(named, told, strict=True)),
+            np.asarray(broken, dtype=np.bool_),
         )
 
 

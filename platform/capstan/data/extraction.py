@@ -25,6 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.conditions import columns_of_condition
 from capstan.data.decimal_marks import plain_name
 from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
@@ -297,6 +298,9 @@ def needed_columns(system: MLSystem) -> tuple[str, ...]:
     spec = system.spec
     wanted = [*_key_columns(system), *(feature.column for feature in spec.features)]
     wanted += [*(column for _, column in spec.groupings()), *(check.column for check in spec.data.checks)]
+    for index, check in enumerate(spec.data.checks):
+        if check.condition is not None:
+            wanted += columns_of_condition(check.condition, f"data.checks[{index}].condition")
     hidden = {*spec.targets, spec.data.label.available_at}
     return tuple(dict.fromkeys(name for name in wanted if name not in hidden))
 

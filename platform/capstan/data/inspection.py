@@ -94,7 +94,10 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
         early = early_labels(cases, system)
         warnings += [early] if early is not None else []
         report = check_table(cases, system, as_of=now)
-        problems += [f"data.checks: {violation}" for violation in report.violations]
+        problems += [f"data.checks: {one}" for one in report.violations if one.severity == "Stop"]
+        warnings += report.told
+        if report.dropped is not None:
+            cases = cases.filter(pa.array(~report.dropped))
         leaks = _tried(lambda: find_leaks(cases, system, as_of=now), problems) or ()
         problems += [f"features: {leak}" for leak in leaks if leak.is_certain]
         warnings += [f"features: {leak}" for leak in leaks if not leak.is_certain]

@@ -475,15 +475,29 @@ CHECK_RULES = (
         Cel("!has(self.allowed) || size(self.allowed) > 0", "data.checks[]", "allowed"),
     ),
     part_rule(
-        "checks nothing; give min, max, allowed or nullable: false, or drop it",
-        lambda check: (check.min, check.max, check.allowed) != (None, None, None) or not check.nullable,
-        Cel("has(self.min) || has(self.max) || has(self.allowed) || !self.nullable", "data.checks[]"),
+        "checks nothing; give min, max, allowed, nullable: false, unique, freshness, volume or condition, or drop it",
+        lambda check: check.of_rows or check.freshness is not None or check.volume is not None,
+        Cel(
+            "has(self.min) || has(self.max) || has(self.allowed) || !self.nullable || self.unique || "
+            "has(self.freshness) || has(self.volume) || has(self.condition)",
+            "data.checks[]",
+        ),
+    ),
+    part_rule(
+        "leaves out rows, and freshness and volume are of all rows together; write `severity: Stop` or `Warn` there, "
+        "in a check of their own",
+        lambda check: check.severity != "Drop" or (check.freshness is None and check.volume is None),
+        Cel(
+            "self.severity != 'Drop' || !(has(self.freshness) || has(self.volume))",
+            "data.checks[]",
+            "severity",
+        ),
     ),
 )
 
 
 class Check(SpecModel):
-    """What a column's values must be, in training data and in requests alike."""
+    """What a column's values must be: min, max, allowed and nullable in training data and in requests, others there."""
 
     column: ColumnName = Field(description="Column that is checked.", examples=["distance"])
     min: Number | None = Field(None, description="Smallest value; without it no bound.", examples=[1])
@@ -498,10 +512,47 @@ class Check(SpecModel):
         examples=[["AA", "UA", "NO"]],
     )
     nullable: Flag = Field(True, description="Whether a value may be missing.", examples=[False])
+    unique: Flag = Field(
+        False,
+        description="Whether each value may be there once; rows without a value are not compared.",
+        examples=[True],
+    )
+    freshness: PositiveDuration | None = Field(
+        None,
+        description="How old the newest day or time of the column may be when a training begins.",
+        examples=["2d"],
+    )
+    volume: Whole | None = Field(
+        None, ge=1, description="So many rows at least must have a value in the column.", examples=[1000]
+    )
+    condition: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description=(
+            "SQL that must not be false in any row. It may name other columns of the query's result. Where a missing "
+            "value makes it neither true nor false, the row passes."
+        ),
+        examples=["actual_arrival >= scheduled_departure"],
+    )
+    severity: Literal["Stop", "Drop", "Warn"] = Field(
+        "Stop",
+        description=(
+            "What a training does about rows that break the rule: it stops, it leaves them out and counts them, or "
+            "it learns from them and says so. Requests are held to min, max, allowed and nullable in any case."
+        ),
+        examples=["Drop"],
+    )
 
     @model_validator(mode="after")
     def _some_rule(self) -> Check:
         return require(self, CHECK_RULES)
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether single rows may break it."""
+        rules = (self.min, self.max, self.allowed, self.condition)
+        return any(one is not None for one in rules) or not self.nullable or self.unique
 
 
 class Leaks(SpecModel):

@@ -138,6 +138,7 @@ RULES = {
     "replicas": ("{min: 1, max: 3}", "{min: 4, max: 3}", "serving.replicas", "min is above max"),
     "range of a category": ("{column: distance, min: 1}", "{column: dest, min: 1}", "data.checks[0]", "write allowed instead"),
     "values of a number": ("{column: carrier, allowed", "{column: temp, allowed", "data.checks[1]", "write min and max instead"),
+    "rows left out for a volume": ("{column: distance, min: 1}", "{column: distance, volume: 9, severity: Drop}", "data.checks[0]", "are of all rows together"),
     "check of nothing": ("{column: distance, min: 1}", "{column: distance}", "data.checks[0]", "checks nothing"),
     "optional and never missing": ("numeric: {impute: Median, scale: ZScore}", "optional: true, numeric: {impute: DropRow}", "features[2].optional", "which replaces no missing value"),
     "optional and never null": ('"NO"]}]\n    split: {byTime: {validation: 7d, test: 14d}, refit: true}\n  features:\n    - {name: distance,', '"NO"]}, {column: distance, nullable: false}]\n    split: {}\n  features:\n    - {name: distance, optional: true,', "features[0].optional", "nullable: false"),
