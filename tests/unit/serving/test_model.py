@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
@@ -18,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from capstan.errors import InvalidDataError
 from capstan.serving import model as serving_model
-from capstan.serving.model import Model, compare, load
+from capstan.serving.model import Model, as_requests, compare, load
 
 ROWS = [
     {"distance": 1200, "temp": 3.5, "carrier": "UA", "dest": "LAX"},
@@ -144,3 +148,30 @@ def test_custom_factories_travel_with_the_model_and_leave_no_bytecode(
     loaded = load(folder)
     assert loaded.predict_rows(ROWS).tolist() == [0.5, 0.5]
     assert not list((folder / "factories").rglob("*.pyc"))
+
+
+def test_rows_of_a_table_are_requests_whatever_the_types_of_its_columns() -> None:
+    moment = datetime.fromisoformat("2026-01-02T03:04:00")
+    table = pa.table(
+        {
+            "number": [1.5, None, math.nan, math.inf],
+            "single": pa.array([0.1, 2, None, 3], pa.float32()),
+            "whole": [1, None, 2**53 + 1, -4],
+            "text": ["a", None, "", "b"],
+            "truth": [True, None, False, True],
+            "moment": pa.array([moment, None, moment, moment], pa.timestamp("us")),
+            "exact": pa.array([Decimal("1.50"), None, Decimal("2.00"), Decimal("3.00")]),
+            "coded": pa.array(["a", "b", None, "a"]).dictionary_encode(),
+            "nothing": pa.nulls(4),
+        }
+    )
+    found = as_requests(pa.concat_tables([table, table]))
+    assert found[:4] == found[4:]
+    assert [repr(list(row.values())) for row in found[:3]] == [
+        repr([1.5, float(np.float32(0.1)), 1, "a", True, str(moment), "1.50", "a", None]),
+        repr([None, 2.0, None, None, None, None, None, "b", None]),
+        repr([None, None, 2**53 + 1, "", False, str(moment), "2.00", None, None]),
+    ]
+    assert found[3]["number"] is None
+    assert list(found[0]) == table.column_names
+    assert as_requests(table.select([])) == [{}] * 4

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from capstan.features.values import category
 from capstan.monitoring.drift.calibration import Share, threshold
 from capstan.monitoring.drift.kinds import Detector
-from capstan.monitoring.drift.slices import Cells, Counts, SlicesReference, Slicing, count
+from capstan.monitoring.drift.slices import Cells, Counts, Placed, SlicesReference, Slicing, count_placed
 from capstan.monitoring.drift.stretches import STEPS, Column, Strides, full_blocks
 from capstan.spec import MLSystem
 
@@ -50,26 +50,37 @@ def fit_slices(
     wanted = system.spec.monitoring.drift.slices
     blocks = _blocks(strides)
     usual_rows = (
-        float(np.median([len(block) for block, _ in blocks])) if blocks else float(len(strides.of_row))
+        float(np.median([block.stop - block.start for block, _ in blocks]))
+        if blocks
+        else float(len(strides.of_row))
     )
     slicings, left_out = _chosen(
         columns, inputs, wanted.min_rows, wanted.most, usual_rows / max(1, len(strides.of_row))
     )
     cells = tuple(Cells.of(one.kind, one.values[one.present], len(one.vocabulary)) for one in inputs)
-    whole = [count(slicing, cells, [(one.values, one.present) for one in inputs]) for slicing in slicings]
+    # Stretches overlap: each row is put into its cells once.
+    placed = [Placed.of(one, (read.values, read.present)) for one, read in zip(cells, inputs, strict=True)]
+    slice_of = [
+        slicing.places((inputs[slicing.feature].values, inputs[slicing.feature].present))
+        for slicing in slicings
+    ]
+
+    def counts_in(number: int, rows: slice) -> list[Counts]:
+        few = [one.rows(rows) for one in placed]
+        return count_placed(len(slicings[number].keys), slice_of[number][rows], few)
+
+    whole = [counts_in(number, slice(None)) for number in range(len(slicings))]
     size = sum(len(slicing.keys) for slicing in slicings)
     distances = np.full((len(blocks), size, len(inputs)), np.nan)
     noises = distances.copy()
     for number, (block, earlier) in enumerate(blocks):
-        read = [(one.values[block], one.present[block]) for one in inputs]
-        before = None if earlier is None else [(one.values[earlier], one.present[earlier]) for one in inputs]
         first = 0
-        for slicing, trained in zip(slicings, whole, strict=True):
-            inside = count(slicing, cells, read)
+        for which, (slicing, trained) in enumerate(zip(slicings, whole, strict=True)):
+            inside = counts_in(which, block)
             beside = (
                 trained
-                if before is None
-                else [a + b for a, b in zip(inside, count(slicing, cells, before), strict=True)]
+                if earlier is None
+                else [a + b for a, b in zip(inside, counts_in(which, earlier), strict=True)]
             )
             for at, (one, detector) in enumerate(zip(cells, detectors, strict=True)):
                 if one is None or at == slicing.feature:
@@ -116,7 +127,7 @@ def _mean(found: NDArray[np.float64]) -> NDArray[np.float64]:
     return means
 
 
-def _blocks(strides: Strides) -> list[tuple[Counts, Counts | None]]:
+def _blocks(strides: Strides) -> list[tuple[slice, slice | None]]:
     """Rows of evenly spaced stretches that have rows enough, and of the stretch that each is compared with.
 
     None: that is all other rows.
@@ -129,8 +140,10 @@ def _blocks(strides: Strides) -> list[tuple[Counts, Counts | None]]:
         firsts = [first for first in firsts if first + strides.lag in there]
     few = np.linspace(0, len(firsts) - 1, min(len(firsts), STRETCHES)).round().astype(np.int64)
 
-    def rows_of(first: int) -> Counts:
-        return np.flatnonzero((of_row >= first) & (of_row < first + STEPS))
+    def rows_of(first: int) -> slice:
+        rows = np.flatnonzero((of_row >= first) & (of_row < first + STEPS))
+        # The rows are in order of time, so those of a stretch stand together.
+        return slice(int(rows[0]), int(rows[-1]) + 1)
 
     return [
         (rows_of(first), None if strides.lag is None else rows_of(first + strides.lag))

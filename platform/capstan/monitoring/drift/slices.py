@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,16 +105,40 @@ class Slicing:
 
 def count(slicing: Slicing, cells: Sequence[Cells | None], read: Sequence[Read]) -> list[Counts]:
     """Of each feature, rows of each slice in each cell: (slices, cells)."""
-    places = slicing.places(read[slicing.feature])
-    size = len(slicing.keys)
+    placed = [Placed.of(one, values) for one, values in zip(cells, read, strict=True)]
+    return count_placed(len(slicing.keys), slicing.places(read[slicing.feature]), placed)
+
+
+class Placed(NamedTuple):
+    """The cells of the rows of one feature."""
+
+    size: int
+    """How many cells there are; 0: training saw no value."""
+    places: NDArray[np.int64]
+    is_there: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, cells: Cells | None, read: Read) -> Placed:
+        values, is_there = read
+        if cells is None:
+            return cls(0, np.zeros(len(values), dtype=np.int64), is_there)
+        return cls(cells.size, cells.places(values), is_there)
+
+    def rows(self, chosen: slice) -> Placed:
+        return Placed(self.size, self.places[chosen], self.is_there[chosen])
+
+
+def count_placed(slices: int, slice_of: NDArray[np.int64], placed: Sequence[Placed]) -> list[Counts]:
+    """As `count`, of rows whose slices and cells are known; `slices` in `slice_of` is none of them."""
     found = []
-    for one, (values, is_there) in zip(cells, read, strict=True):
-        if one is None:
-            found.append(np.zeros((size, 1), dtype=np.int64))
+    is_in_one = slice_of < slices
+    for size, places, is_there in placed:
+        if not size:
+            found.append(np.zeros((slices, 1), dtype=np.int64))
             continue
-        used = is_there & (places < size)
-        flat = places[used] * one.size + one.places(values[used])
-        found.append(np.bincount(flat, minlength=size * one.size).reshape(size, one.size))
+        used = is_there & is_in_one
+        flat = slice_of[used] * size + places[used]
+        found.append(np.bincount(flat, minlength=slices * size).reshape(slices, size))
     return found
 
 
