@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from capstan.evaluation.tables import Cell, table
+from capstan.spec.models import PlannedModel
 from capstan.spec.tasks import MetricFacts
 
 _OF_VALIDATION = (
@@ -33,8 +34,42 @@ def ladder(candidates: Sequence[Mapping[str, Any]], metric: MetricFacts, reason:
             *(_beginning(one) for one in candidates if one.get("left_out") or one.get("parent")),
             _OF_FOLDS.format(folds=len(folds)) if folds else _OF_VALIDATION,
         ],
-        whose="the folds" if folds else "the validation rows",
+        whose=_whose(candidates),
     )
+
+
+def _whose(candidates: Sequence[Mapping[str, Any]]) -> str:
+    return "the folds" if any(one.get("folds") for one in candidates) else "the validation rows"
+
+
+def distilled(
+    models: Sequence[PlannedModel], candidates: Sequence[Mapping[str, Any]], metric: MetricFacts
+) -> list[dict[str, Any]]:
+    """A table of each student beside its teacher and beside its own family without one; nothing without students."""
+    known = {one["name"]: one for one in candidates}
+    rows, cells = [], []
+    for model in models:
+        named = {one.name: one for one in model.candidates}
+        for student in model.candidates:
+            if student.distil is None:
+                continue
+            shown = {
+                student.distil.of: f"{student.distil.of}, teacher of {student.name}",
+                student.name: student.name,
+                student.distil.into: f"{student.distil.into}, without a teacher",
+            }
+            for name in shown:
+                fitted = known.get(model.fit_name(named[name])) if name in named else None
+                if fitted is not None:
+                    rows.append(shown[name])
+                    line = _line(fitted, metric)
+                    cells.append([line[0], line[4], line[5]])
+    if not rows:
+        return []
+    columns = [metric.title, "row µs", "size KiB"]
+    return [
+        table("Distilled", ("candidate", "before and after"), rows, columns, cells, whose=_whose(candidates))
+    ]
 
 
 def _beginning(fitted: Mapping[str, Any]) -> str:

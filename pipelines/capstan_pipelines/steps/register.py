@@ -20,7 +20,7 @@ from capstan.training.job import Job
 from capstan.training.model_folder import as_json
 from capstan.training.result import result_document, result_path
 from capstan_pipelines.steps.documents import read_document, write_document
-from capstan_pipelines.steps.ladder import ladder
+from capstan_pipelines.steps.ladder import distilled, ladder
 from capstan_pipelines.steps.learning import left_out_in_words, why_left_out
 from capstan_pipelines.steps.progress import step
 from capstan_pipelines.steps.runners_up import RunnersUp
@@ -290,7 +290,7 @@ class Made:
             chosen=[taken["name"] for taken in choice["chosen"]],
             failed=choice["failed"],
             warnings=[*self.check["suspicions"], *evaluation["warnings"], *choice["warnings"], *without],
-            details=with_tables(evaluation["details"], [self._ladder, *self._searches]),
+            details=with_tables(evaluation["details"], [self._ladder, *self._distilled, *self._searches]),
             runners_up=runners_up,
             left_out=left_out,
         )
@@ -300,6 +300,12 @@ class Made:
         spec = self.job.system.spec
         metric = spec.task_facts.metric(spec.training.choose.metric)
         return ladder(self.choice["candidates"], metric, self.choice["reason"])
+
+    @property
+    def _distilled(self) -> list[dict[str, Any]]:
+        spec = self.job.system.spec
+        metric = spec.task_facts.metric(spec.training.choose.metric)
+        return distilled(spec.planned_models, self.choice["candidates"], metric)
 
     @property
     def _searches(self) -> list[dict[str, Any]]:

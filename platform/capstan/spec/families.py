@@ -86,6 +86,9 @@ class FamilySettings(SpecModel):
     goes_on: ClassVar[bool] = False
     """Whether a fitted model of it can learn further rows."""
 
+    can_be_taught: ClassVar[bool] = True
+    """Whether it can learn what another model answers in place of labels: classes by their shares of a row."""
+
     @property
     def anew(self) -> str:
         """The setting, as the file writes it, with which it learns from nothing only; empty: there is none."""
@@ -122,6 +125,7 @@ class MostFrequent(FamilySettings):
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL | LEARNT_WITHOUT_LABELS
     is_baseline: ClassVar[bool] = True
+    can_be_taught: ClassVar[bool] = False
 
 
 LINEAR_RULES = (
@@ -333,6 +337,7 @@ class LambdaMart(FamilySettings):
     """Boosted trees that learn an order, pair by pair."""
 
     learns: ClassVar[frozenset[LabelKind]] = frozenset({"Relevance"})
+    can_be_taught: ClassVar[bool] = False
     searched: ClassVar[tuple[str, ...]] = ("learning_rate", "iterations", "leaves")
 
     learning_rate: Number = Field(0.1, gt=0, le=1, description="Step of each tree.", examples=[0.1])
@@ -377,6 +382,7 @@ class NearestNeighbors(FamilySettings):
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
     searched: ClassVar[tuple[str, ...]] = ("neighbors", "voting")
+    can_be_taught: ClassVar[bool] = False
 
     neighbors: Whole = Field(25, ge=1, le=1000, description="How many rows vote.", examples=[25])
     voting: Literal["Equal", "Distance"] = Field(
@@ -708,6 +714,7 @@ class IsolationForest(FamilySettings):
     """Trees of random questions, which part unusual rows from the others early."""
 
     learns: ClassVar[frozenset[LabelKind]] = ANOMALIES
+    can_be_taught: ClassVar[bool] = False
 
     trees: Whole = Field(100, ge=1, le=2000, description="Number of trees.", examples=[200])
     tree_rows: Whole = Field(
@@ -723,6 +730,7 @@ class LocalOutlierFactor(FamilySettings):
     """How much emptier it is around a row than around its nearest neighbours."""
 
     learns: ClassVar[frozenset[LabelKind]] = ANOMALIES
+    can_be_taught: ClassVar[bool] = False
 
     neighbors: Whole = Field(
         20, ge=1, le=10_000, description="How many nearest rows a row is compared with.", examples=[30]
@@ -921,6 +929,7 @@ class Search(FamilySettings):
     """The best settings of several candidates."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    can_be_taught: ClassVar[bool] = False
 
     of: tuple[Name, ...] = Field(
         min_length=1,
@@ -977,6 +986,7 @@ class FineTune(FamilySettings):
     """The model that serves, which learns what came since."""
 
     learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+    can_be_taught: ClassVar[bool] = False
 
     of: Name = Field(
         description=(
@@ -999,6 +1009,33 @@ class FineTune(FamilySettings):
     @property
     def made_of(self) -> tuple[str, ...]:
         return (self.of,)
+
+
+class Distil(FamilySettings):
+    """A small model that learns what a large one answers."""
+
+    learns: ClassVar[frozenset[LabelKind]] = EVERY_LABEL
+
+    of: Name = Field(
+        description="Name of the teacher, a candidate that stands before it, fitted as written, without `tune`.",
+        examples=["forest"],
+    )
+    into: Name = Field(
+        description="Name of the student, another candidate that stands before it: its family and settings.",
+        examples=["tree"],
+    )
+    label_share: Share = Field(
+        0.0,
+        description=(
+            "How much of what the student learns of a row is its own label; the rest is the teacher's answer. With 0% "
+            "it is the answer alone."
+        ),
+        examples=["20%"],
+    )
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        return (self.of, self.into)
 
 
 class Custom(FamilySettings, OwnCode):
@@ -1040,6 +1077,7 @@ class Candidate(OneOf):
         "stacking",
         "search",
         "fine_tune",
+        "distil",
         "custom",
     )
 
@@ -1137,6 +1175,11 @@ class Candidate(OneOf):
             "champion of the same features and settings, or where that one knows rows of the validation window."
         ),
         examples=[{"of": "trees", "rounds": 20}],
+    )
+    distil: Distil | None = Field(
+        None,
+        description="A small model that learns what a large one answers (Hinton et al. 2015), and is served alone.",
+        examples=[{"of": "forest", "into": "tree"}],
     )
     custom: Custom | None = Field(
         None, description="A model of your own.", examples=[{"factory": "mymodels:make"}]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from capstan.spec.families import Candidate, FineTune, Search
 from capstan.spec.location import Location
+from capstan.spec.model_rules import field_naming
 from capstan.spec.rule import JOINED_LISTS, Breach, Cel, rule
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def nothing_is_made_of_what_is_fine_tuned(spec: MLSystemSpec) -> Iterator[Breach
             of = known.get(name)
             if of is None or name == candidate.name or not isinstance(of.chosen, FineTune):
                 continue
-            field = "final" if getattr(candidate.chosen, "final", None) == name else "of"
+            field = field_naming(candidate.chosen, name)
             yield Breach(
                 ("spec", "training", "candidates", index, candidate.key, field),
                 message=f"{name!r} is a fineTune, of which nothing can be made; name {of.chosen.of!r}",

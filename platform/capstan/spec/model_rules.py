@@ -181,20 +181,24 @@ def ensembles_are_made_of_what_stands_before(spec: MLSystemSpec) -> Iterator[Bre
             if name in before:
                 continue
             if name == candidate.name:
-                what = {"search": "search", "fine_tune": "candidate"}.get(candidate.kind, "ensemble")
+                plain = {"search": "search", "fine_tune": "candidate", "distil": "candidate"}
+                what = plain.get(candidate.kind, "ensemble")
                 message = f"{name!r} is the {what} itself; name candidates that stand before it"
             elif name in every:
                 message = f"{name!r} stands behind {candidate.name!r}, which is made of it; move it before"
             else:
                 known = f"before it stand {', '.join(before[:20])}" if before else "none stands before it"
                 message = f"{name!r} is no candidate; {known}"
-            field = "final" if name not in _of(candidate.chosen) else "of"
+            field = field_naming(candidate.chosen, name)
             yield Breach(("spec", "training", "candidates", index, candidate.key, field), message=message)
 
 
-def _of(ensemble: FamilySettings) -> tuple[str, ...]:
-    of = getattr(ensemble, "of", ())
-    return (of,) if isinstance(of, str) else of
+def field_naming(settings: FamilySettings, name: str) -> str:
+    """The field in which a candidate that is made of others names this one."""
+    of = getattr(settings, "of", ())
+    if name in ((of,) if isinstance(of, str) else of):
+        return "of"
+    return next(field for field in ("final", "into") if getattr(settings, field, None) == name)
 
 
 @rule(

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 from capstan.spec.families import Candidate, Search, SearchRange
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
+from capstan.spec.model_rules import field_naming
 from capstan.spec.rule import ARITHMETIC, JOINED_LISTS, Breach, rule
 from capstan.spec.searchable import Searchable, searchable_settings, why_not
 from capstan.spec.tasks import TASK_FACTS
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 SEARCHED_SHARE = 0.8
 """Share of `training.fitDeadline` that a search may take: what it found is fitted once more after it."""
+
+
+_WHY_NO_SEARCH = {
+    "search": "a search tries no other search",
+    "fine_tune": "does not go on",
+    "distil": "neither teaches nor is taught",
+}
 
 
 def _searches(spec: MLSystemSpec) -> Iterator[tuple[Location, Search]]:
@@ -41,10 +49,8 @@ def nothing_is_made_of_a_search(spec: MLSystemSpec) -> Iterator[Breach]:
             if made_of is None or name == candidate.name or not isinstance(made_of.chosen, Search):
                 continue
             of = ", ".join(made_of.chosen.of)
-            what = {"search": "a search tries no other search", "fine_tune": "does not go on"}.get(
-                candidate.kind, "an ensemble has none"
-            )
-            field = "final" if getattr(candidate.chosen, "final", None) == name else "of"
+            what = _WHY_NO_SEARCH.get(candidate.kind, "an ensemble has none")
+            field = field_naming(candidate.chosen, name)
             yield Breach(
                 ("spec", "training", "candidates", index, candidate.key, field),
                 message=f"{name!r} is a search, and {what}; name what it searches: {of}",

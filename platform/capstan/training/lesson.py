@@ -58,6 +58,8 @@ class Lesson(Rows):
     """The fitted model that goes on with these rows, of the same family and columns; None: a model of these alone."""
     rounds: int | None = None
     """With a parent: how many more trees or passes; None: as many as the family takes by itself."""
+    copies: int = 1
+    """How many rows stand for one: one for each class where a teacher's probabilities are learnt."""
     flagged_share: float = USUAL_FLAGGED_SHARE
     """Which share of these rows is to be flagged as unusual, for a family that finds such."""
     candidates: Mapping[str, Callable[[Lesson], Any]] = field(default_factory=dict)

@@ -36,7 +36,7 @@ PAIRS = [
     pytest.param(family, label, id=f"{family}-{label}")
     for family, settings in Candidate.families().items()
     for label in sorted(settings.learns)
-    if family not in ("custom", "search", "fineTune") and not settings.extra
+    if family not in ("custom", "search", "fineTune", "distil") and not settings.extra
 ]
 
 

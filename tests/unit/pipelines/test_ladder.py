@@ -23,6 +23,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         {"name": "tree", "decisionTree": {}},
         {"name": "forest", "randomForest": {"trees": 40}},
         {"name": "both", "stacking": {"of": ["tree", "forest"], "folds": 2}},
+        {"name": "small", "distil": {"of": "forest", "into": "tree"}},
         {"name": "broken", "custom": {"factory": "mymodels:nothing"}},
     ]
     made["spec"]["evaluation"]["gates"] = []
@@ -43,7 +44,9 @@ def test_every_candidate_has_its_metric_with_an_interval_and_what_it_costs(train
         if one["title"] == "Ladder"
     )
     assert found["whose"] == "the validation rows"
-    assert found["rows"] == ["baseline", "tree", "forest", "both", "broken"], "in the order of the file"
+    assert found["rows"] == ["baseline", "tree", "forest", "both", "small", "broken"], (
+        "in the order of the file"
+    )
     lines = dict(zip(found["rows"], found["cells"], strict=True))
     for name in ("tree", "forest", "both"):
         value, low, high, seconds, row, size, memory = lines[name]
@@ -57,6 +60,21 @@ def test_every_candidate_has_its_metric_with_an_interval_and_what_it_costs(train
     assert lines["forest"][4] > lines["tree"][4], "and forty take longer to ask"
     assert lines["baseline"][3:] == [None] * 4, "it is known without a model"
     assert lines["broken"] == [None] * 7
+
+
+def test_a_student_stands_beside_its_teacher_and_beside_its_family_without_one(trained: Trained) -> None:
+    (found,) = (
+        one
+        for one in read_result((trained.folder / "result").read_bytes()).details["tables"]
+        if one["title"] == "Distilled"
+    )
+    assert found["rows"] == ["forest, teacher of small", "small", "tree, without a teacher"]
+    assert found["columns"] == ["ROC-AUC", "row µs", "size KiB"]
+    teacher, student, alone = found["cells"]
+    assert student[2] < teacher[2] / 5, "forty trees stay behind"
+    assert student[1] < teacher[1]
+    assert student[0] != alone[0]
+    assert all(0.5 < line[0] < 1 for line in found["cells"])
 
 
 def test_the_simplest_within_the_margin_is_taken_and_the_ladder_says_so(trained: Trained) -> None:

@@ -19,6 +19,7 @@ from capstan.spec.families import (
     Bagging,
     Candidate,
     Custom,
+    Distil,
     EarlyStopping,
     FactorizationMachine,
     FamilySettings,
@@ -55,6 +56,15 @@ def test_every_alternative_of_a_candidate_is_a_family() -> None:
     assert all(family.settings is settings for settings, family in FAMILIES.items())
 
 
+def test_whoever_can_be_taught_takes_weights() -> None:
+    taught = {settings for settings in FAMILIES if settings.can_be_taught}
+    assert {settings.__name__ for settings in FAMILIES if settings not in taught} == {
+        *("MostFrequent", "NearestNeighbors", "LambdaMart", "IsolationForest", "LocalOutlierFactor"),
+        *("Search", "FineTune"),
+    }
+    assert all("weights" in FAMILIES[settings].uses for settings in taught)
+
+
 EXAMPLES: dict[type[FamilySettings], FamilySettings] = {
     # Small: the suite fits each of them dozens of times.
     RandomForest: RandomForest(trees=10),
@@ -65,6 +75,7 @@ EXAMPLES: dict[type[FamilySettings], FamilySettings] = {
     Bagging: Bagging(of="tree", members=4),
     Search: Search(of=("line", "trees")),
     FineTune: FineTune(of="trees", rounds=5),
+    Distil: Distil(of="trees", into="tree"),
     Stacking: Stacking(of=("line", "trees"), folds=3),
     FactorizationMachine: FactorizationMachine(factors=2, iterations=30),
 }

@@ -16,6 +16,7 @@ from capstan.spec.families import (
     Candidate,
     Custom,
     DecisionTree,
+    Distil,
     FactorizationMachine,
     FamilySettings,
     FineTune,
@@ -42,6 +43,7 @@ from capstan.tasks.labels import LABELS
 from capstan.training.balancing import balanced, corrected
 from capstan.training.families.custom import CustomFamily
 from capstan.training.families.decision_tree import DecisionTreeFamily
+from capstan.training.families.distil import DistilFamily
 from capstan.training.families.ensembles import BaggingFamily, StackingFamily, VotingFamily
 from capstan.training.families.factorization_machine import FactorizationMachineFamily
 from capstan.training.families.family import Choice, Dimension, Family, Fitted, SearchSpace, Value, Values
@@ -99,6 +101,7 @@ FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
     Stacking: StackingFamily(),
     Search: SearchFamily(),
     FineTune: FineTuneFamily(),
+    Distil: DistilFamily(),
     Custom: CustomFamily(),
 }
 """Settings of the grammar -> the family."""
@@ -114,7 +117,7 @@ def search_space(candidate: Candidate) -> SearchSpace:
     return family_of(candidate).search_space(candidate.chosen)
 
 
-_BALANCED_BY_OTHERS = (MostFrequent, Voting, Bagging, Stacking, Search, FineTune)
+_BALANCED_BY_OTHERS = (MostFrequent, Voting, Bagging, Stacking, Search, FineTune, Distil)
 """The first knows shares alone; the others hand their rows to candidates, each of which balances its own."""
 _EFFECTIVE = 0.999
 """How much of a row of a class the next one repeats."""

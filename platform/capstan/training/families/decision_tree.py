@@ -19,7 +19,7 @@ class DecisionTreeFamily:
 
         arguments = {
             "max_depth": settings.max_depth,
-            "min_samples_leaf": settings.leaf_rows,
+            "min_samples_leaf": settings.leaf_rows * lesson.copies,
             "ccp_alpha": float(settings.pruning),
             "random_state": lesson.seed,
         }

@@ -89,7 +89,7 @@ def _model(settings: GradientBoosting, lesson: Lesson, **stopping: Any) -> Any:
     arguments = {
         "learning_rate": float(settings.learning_rate),
         "max_leaf_nodes": settings.leaves,
-        "min_samples_leaf": settings.leaf_rows,
+        "min_samples_leaf": settings.leaf_rows * lesson.copies,
         "l2_regularization": float(settings.l2),
         "max_features": float(settings.column_share),
         "categorical_features": coded if coded is not None and coded.any() else None,

@@ -27,7 +27,7 @@ class RandomForestFamily:
         arguments = {
             "n_estimators": settings.trees,
             "max_depth": settings.max_depth,
-            "min_samples_leaf": settings.leaf_rows,
+            "min_samples_leaf": settings.leaf_rows * lesson.copies,
             # Of one column each tree chooses from that column, however small the share.
             "max_features": float(settings.column_share),
             "max_samples": None if settings.row_share == 1 else float(settings.row_share),
