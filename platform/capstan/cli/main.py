@@ -40,6 +40,7 @@ VERBS = {
     "validate": Group.FILE,
     "explain": Group.FILE,
     "plan": Group.FILE,
+    "etl": Group.RUN,
     "train": Group.RUN,
     "up": Group.RUN,
     "down": Group.RUN,

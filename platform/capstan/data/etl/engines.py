@@ -1,0 +1,197 @@
+"""What runs a transform: DuckDB, or Spark by the same SQL. Tables go in and out as Parquet files."""
+
+# DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import pyarrow as pa
+
+from capstan.data.sources.files import sql_file, sql_list
+from capstan.data.sql_errors import in_words, is_no_space
+from capstan.data.text_types import quote
+from capstan.data.workspace import workspace
+from capstan.errors import CapstanError, DiskFullError, InvalidDataError, MissingExtraError
+from capstan.spec.etl import Dropping, Transform
+
+MASTER = "SPARK_MASTER"
+"""Environment variable with the address of a Spark; without it this machine's cores are one."""
+_SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+_REASON = "capstan_dropped_because"
+Made = tuple[int, list[int]]
+"""Rows that a step gave, and how many were dropped for each reason."""
+Tables = Mapping[str, Path]
+"""Name -> a Parquet file, or a folder of them."""
+Function = Callable[[Mapping[str, Any]], Any]
+
+
+class Engine(Protocol):
+    """Raises InvalidDataError that names the step."""
+
+    def transform(self, step: Transform, function: Function | None, tables: Tables, target: Path) -> Made:
+        """Make the step's table at `target`, without the rows that are dropped; `function` is that of `python`."""
+        ...
+
+
+def parquet_files(table: Path) -> list[str]:
+    """Those of a table, in their order."""
+    return sorted(map(str, table.glob("*.parquet"))) if table.is_dir() else [str(table)]
+
+
+@contextmanager
+def duckdb_engine(zone: str, memory: int, threads: int) -> Iterator[Engine]:
+    """DuckDB in this process."""
+    yield _DuckDB(zone, memory, threads)
+
+
+class _DuckDB:
+    def __init__(self, zone: str, memory: int, threads: int) -> None:
+        self._zone, self._memory, self._threads = zone, memory, threads
+
+    def transform(self, step: Transform, function: Function | None, tables: Tables, target: Path) -> Made:
+        with workspace(threads=self._threads, memory=self._memory, zone=self._zone) as connection:
+            for name, table in tables.items():
+                files = sql_list(parquet_files(table))
+                connection.execute(f"create view {quote(name)} as select * from read_parquet({files})")
+            with told(f"transform.{step.name}"):
+                if function is None:
+                    _require_select(connection, step)
+                    connection.execute(f"create temp table result as {step.sql}")
+                else:
+                    connection.register("given", _called(step, function, _arrow_tables(connection, tables)))
+                    connection.execute("create temp table result as from given")
+                connection.execute(
+                    f"create temp table marked as select *, {_reasons(step.drop)} as {_REASON} from result"
+                )
+                counts = dict(
+                    connection.execute(f"select {_REASON}, count(*) from marked group by all").fetchall()
+                )
+                connection.execute(
+                    f"copy (select * exclude ({_REASON}) from marked where {_REASON} is null) "
+                    f"to {sql_file(str(target))} (format parquet)"
+                )
+        return _made(step, counts)
+
+
+def _arrow_tables(connection: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, pa.Table]:
+    return {name: connection.sql(f"from {quote(name)}").to_arrow_table() for name in tables}
+
+
+def _require_select(connection: duckdb.DuckDBPyConnection, step: Transform) -> None:
+    statements = connection.extract_statements(step.sql or "")
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise InvalidDataError(f"transform.{step.name}: sql must be one select statement")
+
+
+@contextmanager
+def spark_engine(zone: str) -> Iterator[Engine]:
+    """A session of Spark; raises MissingExtraError without pyspark, CapstanError for a Spark that does not work."""
+    if find_spec("pyspark") is None:
+        raise MissingExtraError("engine: Spark", "spark")
+    from pyspark.sql import SparkSession
+
+    # Its workers are processes of this Python.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        session = (
+            SparkSession.builder.appName("capstan etl")
+            .master(os.environ.get(MASTER, "local[*]"))
+            .config("spark.ui.enabled", "false")
+            .config("spark.log.level", "ERROR")
+            .config("spark.sql.session.timeZone", zone)
+            .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+            .getOrCreate()
+        )
+    except Exception as error:
+        raise CapstanError(
+            f"engine: Spark: {_first_line(error)}; {MASTER} is its address, and without it this machine is one, "
+            "by Java 17"
+        ) from error
+    try:
+        yield _Spark(session)
+    finally:
+        session.stop()
+
+
+class _Spark:
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def transform(self, step: Transform, function: Function | None, tables: Tables, target: Path) -> Made:
+        frames = {name: self._session.read.parquet(*parquet_files(table)) for name, table in tables.items()}
+        for name, frame in frames.items():
+            frame.createOrReplaceTempView(name)
+        if function is None and not _SELECT.match(step.sql or ""):
+            raise InvalidDataError(f"transform.{step.name}: sql must be one select statement")
+        try:
+            made = self._session.sql(step.sql) if function is None else _called(step, function, frames)
+            if not hasattr(made, "createOrReplaceTempView"):
+                made = self._session.createDataFrame(made)
+            made.createOrReplaceTempView("capstan_result")
+            marked = self._session.sql(
+                f"select *, {_reasons(step.drop)} as {_REASON} from capstan_result"
+            ).cache()
+            counts = {row[0]: row[1] for row in marked.groupBy(_REASON).count().collect()}
+            kept = marked.where(f"{_REASON} is null").drop(_REASON)
+            shutil.rmtree(target, ignore_errors=True)
+            kept.write.parquet(target.absolute().as_uri())
+            marked.unpersist()
+        except InvalidDataError:
+            raise
+        except Exception as error:
+            raise InvalidDataError(f"transform.{step.name}: {_first_line(error)}") from error
+        return _made(step, counts)
+
+
+def _called(step: Transform, function: Function, tables: Mapping[str, Any]) -> Any:
+    assert step.python is not None
+    try:
+        made = function(tables)
+    except Exception as error:
+        raise InvalidDataError(
+            f"transform.{step.name}: {step.python.factory}: {type(error).__name__}: {error}"
+        ) from error
+    if not any(
+        hasattr(made, name) for name in ("createOrReplaceTempView", "to_pandas", "iloc", "read_next_batch")
+    ):
+        raise InvalidDataError(
+            f"transform.{step.name}: {step.python.factory} gave {type(made).__name__}; let its function give a table "
+            "of pyarrow, a DataFrame of pandas, or one of PySpark where the engine is Spark"
+        )
+    return made
+
+
+def _reasons(drop: Sequence[Dropping]) -> str:
+    """SQL of the place of the first reason that holds, which both engines speak."""
+    cases = " ".join(f"when ({one.where}) then {place}" for place, one in enumerate(drop))
+    return f"case {cases} end" if cases else "cast(null as int)"
+
+
+def _made(step: Transform, counts: Mapping[int | None, int]) -> Made:
+    return sum(counts.values()), [counts.get(place, 0) for place in range(len(step.drop))]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def told(field: str) -> Iterator[None]:
+    """DuckDB's errors as Capstan's."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if is_no_space(error):
+            raise DiskFullError(f"{field}: no room left for temporary files: {in_words(error)}") from error
+        raise InvalidDataError(f"{field}: {in_words(error)}") from error
