@@ -29,6 +29,7 @@ from capstan_pipelines.steps.champion import champion_folder, loaded
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.each_model import each_model, model_tables
 from capstan_pipelines.steps.gating import judge_gates
+from capstan_pipelines.steps.groups_shown import groups_tables
 from capstan_pipelines.steps.learning import (
     fit_chosen,
     is_fine_tuned,
@@ -115,6 +116,7 @@ def _evaluation(
                 *tables,
                 *understood.pop("tables"),
                 *cases.tables,
+                *groups_tables(job, learnt),
             ],
         ),
         "metrics": metrics,
