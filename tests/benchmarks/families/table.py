@@ -38,7 +38,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "voting": {"of": ["line", "trees"]},
     "stacking": {"of": ["line", "trees"]},
     "bagging": {"of": "tree"},
+    "distil": {"of": "trees", "into": "tree"},
 }
+LIKE_OTHERS = ("custom", "search", "fineTune")
+"""Families whose models are of another family, or a person's own."""
 MEMBERS = {
     "tree": {"decisionTree": {}},
     "trees": {"gradientBoosting": {}},
@@ -119,7 +122,7 @@ def lines(rows: int, only: list[str] | None) -> Iterator[str]:
     yield "| family | task | on later rows | fit, s | one row, µs | size, KiB | |"
     yield "|---|---|---|---|---|---|---|"
     for family, settings in Candidate.families().items():
-        if family == "custom" or (only is not None and family not in only):
+        if family in LIKE_OTHERS or (only is not None and family not in only):
             continue
         for name, facts in TASK_FACTS.items():
             if facts.label not in settings.learns:

@@ -17,7 +17,7 @@ from capstan_pipelines.steps import evaluate
 
 @pytest.mark.parametrize("fault", ["raises", "not a number"])
 def test_a_fit_that_fails_is_an_estimator_that_says_why(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    def fit(*_: Any) -> Estimator:
+    def fit(*_: Any, **__: Any) -> Estimator:
         if fault == "raises":
             raise ValueError("no rows")
         return Estimator("rocAuc", (), None, 0, 2, said=(float("nan"), 1.0))
@@ -28,7 +28,8 @@ def test_a_fit_that_fails_is_an_estimator_that_says_why(monkeypatch: pytest.Monk
         task=BinaryClassification(), table=pa.table({}), truth=np.array([True, False]), groups=None
     )
     watched = SimpleNamespace(quality=SimpleNamespace(metric="rocAuc"))
-    spec = SimpleNamespace(monitoring=watched, training=SimpleNamespace(threads=1), features=())
+    data, training = SimpleNamespace(time_zone="UTC"), SimpleNamespace(threads=1)
+    spec = SimpleNamespace(monitoring=watched, training=training, features=(), data=data)
     job, said = SimpleNamespace(system=SimpleNamespace(spec=spec)), Predictions({"probability": np.zeros(2)})
     found = Estimator.of(evaluate._estimator(job, judged, said))  # type: ignore[arg-type]
     assert found.why_not.startswith("what estimates it could not be fitted: ")

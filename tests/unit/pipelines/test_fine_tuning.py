@@ -16,9 +16,12 @@ import pyarrow as pa
 import pytest
 from unit.pipelines.test_own_metric import DOCUMENT, Trained, write_home
 
-from capstan.domain.versions import ModelVersion
+from capstan.domain.training import TrainingRequest
+from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
+from capstan.training.job import Job, Places, write_job
 from capstan.training.result import read_result
-from capstan_pipelines.steps import fit, parent, register
+from capstan_pipelines.steps import choose, evaluate, extract, fit, package, parent, refit, register, split
 from capstan_pipelines.steps.cases import Parted, times_of
 
 AS_OF = datetime(2024, 4, 1, tzinfo=UTC)
@@ -144,12 +147,12 @@ def test_its_parent_stands_in_the_ladder_in_the_tags_and_in_the_card(taken: Trai
     assert ladder["rows"] == ["baseline", "trees", "onward"]
     assert any(note.startswith("onward goes on with v1: it learnt ") for note in ladder["notes"])
     made = register.Made(
-        register.Job(taken.folder / "job"),
+        Job(taken.folder / "job"),
         *(taken.read(name) for name in ("report", "choice", "evaluation", "package")),
         manifests={0: json.loads((taken.model / "manifest.json").read_text())},
     )
     assert made.tags["parent"] == "v1"
-    assert "the model of v1" in register.card_html(made.card(register.VersionName("v2")))
+    assert "the model of v1" in register.card_html(made.card(VersionName("v2")))
 
 
 def test_the_same_run_twice_gives_the_same_bytes(
@@ -242,3 +245,47 @@ def test_the_newest_row_that_it_has_learnt_counts_as_known(second: Trained) -> N
     assert parent.Parent("v1", None, newest).knows(cases, "at") == ""
     assert "the validation window begins" in parent.Parent("v1", None, begins).knows(cases, "at")
     assert parent.Parent("v1", None, newest).since(cases.rows(cases.training), "at").num_rows == 0
+
+
+class OfTwo:
+    """A run of two models, of which one is to take the candidate that goes on."""
+
+    def __init__(self, folder: Path, home: Path, as_of: datetime, champion: ModelVersion | None) -> None:
+        self.folder = folder
+        made = document()
+        made["spec"]["models"] = [{"name": "one"}, {"name": "two", "candidates": ["trees"]}]
+        made["spec"]["combine"] = {"rule": "Any"}
+        trigger = Trigger(TriggerKind.INITIAL, as_of, "a test")
+        request = TrainingRequest(RunName("run"), SystemName("visits"), trigger, None)
+        places = Places(str(home), str(folder / "secrets"), "", "", str(home.parent / "bentos"))
+        write_job(folder / "job", request=request, spec=made, places=places, champion=champion)
+        at = {name: str(folder / name) for name in ("job", "table", "cases", "choice", "evaluation")}
+        extract.run(at["job"], at["table"])
+        split.run(at["job"], at["table"], at["cases"])
+        names = [name for model in Job(at["job"]).system.spec.planned_models for name in model.fit_names]
+        for name in names:
+            fit.run(at["job"], name, at["cases"], str(folder / name))
+        fitted = [str(folder / name) for name in names]
+        choose.run(at["job"], fitted, at["choice"])
+        if champion is not None:
+            choice = json.loads((folder / "choice").read_text())
+            choice["chosen"][0] |= {"name": "one/onward", "settings": {}}
+            (folder / "choice").write_text(json.dumps(choice))
+        evaluate.run(at["job"], at["cases"], at["choice"], at["evaluation"])
+        runners_up = str(folder / "runners_up")
+        refit.run(at["job"], at["cases"], at["choice"], at["evaluation"], str(folder / "model"), runners_up)
+        package.run(at["job"], str(folder / "model"), runners_up, str(folder / "package"))
+
+    @property
+    def trees(self) -> list[int]:
+        parts = joblib.load(self.folder / "model" / "pipeline.joblib").steps[-1][1].parts
+        return [len(part.model._predictors) for part in parts]
+
+
+def test_of_several_models_one_goes_on_with_its_own_part_of_the_champion(home: Path, tmp_path: Path) -> None:
+    before = OfTwo(tmp_path / "before", home, EARLIER, None)
+    made = json.loads((before.folder / "package").read_text())
+    champion = ModelVersion(VersionName("v1"), made["digest"], RunName("run"), made["tag"], EARLIER)
+    after = OfTwo(tmp_path / "after", home, AS_OF, champion)
+    assert (before.trees, after.trees) == ([10, 10], [17, 10])
+    assert json.loads((after.folder / "model" / "manifest.json").read_text())["parent"] == "v1"
