@@ -259,7 +259,7 @@ def _violation(
         broken = pc.fill_null(broken, False)
         where = pc.indices_nonzero(broken)[:MOST_LISTED]
         named = tuple(str(name) for name in ids.take(where).to_pylist())
-        told = tuple(repr(value) for value in values.take(where).to_pylist())
+        told = tuple(map(_in_words, values.take(where).to_pylist()))
         yield Violation(
             column,
             rule,
@@ -270,6 +270,12 @@ def _violation(
             tuple(zip(named, told, strict=True)),
             np.asarray(broken, dtype=np.bool_),
         )
+
+
+def _in_words(value: object) -> str:
+    """As a message shows it: of a long text its beginning, since logs are no place for whole texts."""
+    is_long = isinstance(value, str) and len(value) > _SHOWN_TEXT
+    return repr(f"{value[:_SHOWN_TEXT]}…" if is_long else value)  # type: ignore[index]
 
 
 def _duplicates(name: str, ids: pa.ChunkedArray) -> Iterator[Violation]:

@@ -129,6 +129,16 @@ def test_freshness_of_what_is_no_time_stops_whatever_the_severity(shop: Any) -> 
         report.require()
 
 
+def test_of_a_long_text_only_the_beginning_is_told(shop: Any) -> None:
+    system = shop.system(checks=[{"column": "shop", "condition": "length(shop) < 9", "severity": "Warn"}])
+    table = extract(system, as_of=None, labels_as_of=None)
+    long = pa.array(["secret " * 20, *["a"] * 39])
+    report = check_table(table.set_column(table.column_names.index("shop"), "shop", long), system)
+    (wanted,) = report.violations[0].values
+    assert wanted == repr(f"{('secret ' * 20)[:60]}…")
+    assert report.violations[0].listed == (("o000", wanted),)
+
+
 def test_a_condition_may_name_columns_that_nothing_else_reads(shop: Any) -> None:
     system = shop.system(
         query="select orders.*, temp, price * 2 as double_price, hour from orders join weather on hour = ordered",
