@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -195,6 +196,35 @@ def test_threads_that_share_a_file_read_the_same_rows(storage: ObjectStorage, tm
     stored = {"path": f"s3://{BUCKET}/threads/rows.parquet", "credentialsFrom": LAKE}
     here = rows_of(tmp_path, {"path": "rows.parquet"}, "parquet", threads=1)
     assert sorted(rows_of(tmp_path, stored, "parquet", threads=8)) == sorted(here)
+
+
+def test_each_thread_has_a_place_of_its_own_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(bytes(range(100)))
+    with pa.OSFile(str(tmp_path / "rows")) as stored, ThreadPoolExecutor(1) as other:
+        file = object_storage._PlacedFile(stored, "rows", [])
+        file.seek(10)
+        other.submit(file.seek, 50).result()
+        assert file.read(2) == bytes([10, 11])
+        assert other.submit(file.read, 2).result() == bytes([50, 51])
+        assert file.read(1) == bytes([12])
+
+
+def test_a_server_that_goes_away_meanwhile_is_told(storage: ObjectStorage, tmp_path: Path) -> None:
+    storage.put("away/rows.parquet", parquet_bytes(toy()))
+    keep_secret(tmp_path, storage.credentials())
+    settings = {"path": f"s3://{BUCKET}/away/rows.parquet", "credentialsFrom": LAKE}
+    source = Source.model_validate({"name": "rows", "parquet": settings})
+    with workspace(threads=1, memory=2**28, zone="UTC") as connection:
+        reading = Reading(connection, source, None, tmp_path, tmp_path / "secrets", "UTC")
+        reader = open_source(reading)
+        storage.stop()
+        try:
+            with pytest.raises(
+                InvalidDataError, match=r"data.sources.rows: s3://.*rows.parquet: nobody answers"
+            ):
+                reader.read(["id"])
+        finally:
+            storage.start()
 
 
 REFUSED: dict[str, tuple[str, dict[str, str], str]] = {

@@ -130,6 +130,20 @@ def test_run_twice_is_the_same_and_leaves_nothing_else(place: Path) -> None:
     assert sorted(path.name for path in (place / "state" / "etl" / "daily-orders").iterdir()) == ["lock"]
 
 
+def test_what_lies_between_steps_is_the_owners_alone(place: Path) -> None:
+    changed(place, "table: daily", "table: dai_ly")
+    moved(place)
+    assert (place / "state" / "etl" / "daily-orders").stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_is_not_replaced(place: Path) -> None:
+    (place / "out" / "clean.parquet").mkdir(parents=True)
+    with pytest.raises(
+        InvalidDataError, match=r"load.clean: .*clean.parquet is a folder; write another path"
+    ):
+        moved(place)
+
+
 def test_a_second_run_reads_anew(place: Path) -> None:
     moved(place)
     (place / "orders.csv").write_text(ORDERS + "7,1,100\n")

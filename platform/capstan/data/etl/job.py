@@ -165,7 +165,7 @@ def _loaded(job: Etl, load: Load, kept: _Kept, secrets: Path, memory: int) -> Et
     expected = kept.rows(load.name)
     if load.parquet is not None:
         target = job.base_dir / load.parquet.path
-        written = write_parquet(table, target, memory=memory, zone=job.spec.time_zone)
+        written = write_parquet(table, target, field, memory=memory, zone=job.spec.time_zone)
         into = load.parquet.path
     else:
         assert load.database is not None

@@ -20,17 +20,23 @@ from capstan.data.sources.sql_server import DRIVERS, complaint, engine_of, schem
 from capstan.data.sources.sqlite import SQLITE
 from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
+from capstan.files import write_error
 
 _ROWS = 5_000
 _NEW, _OLD = "__capstan_new", "__capstan_old"
 """After a table's name: what is written before it takes the table's place, and what it replaces."""
 
 
-def write_parquet(table: Path, target: Path, *, memory: int, zone: str) -> int:
+def write_parquet(table: Path, target: Path, field: str, *, memory: int, zone: str) -> int:
     """Replace the file; gives the rows that it holds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    with told("load"), workspace(threads=1, memory=memory, zone=zone) as connection:
+    if target.is_dir():
+        raise InvalidDataError(f"{field}: {target} is a folder; write another path, or move it away")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(target.parent, error) from error
+    with told(field), workspace(threads=1, memory=memory, zone=zone) as connection:
         connection.execute(
             f"copy (from read_parquet({sql_list(parquet_files(table))})) to {sql_file(str(part))} (format parquet)"
         )

@@ -221,6 +221,8 @@ def _offered(protocol: str, system: Any, failures: list[str]) -> Any:
 def _noted(path: str, failures: list[str]) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError:
+        raise
     except (OSError, pa.ArrowException) as error:
         failures.append(f"{STORAGE}{path}: {storage_complaint(error, _NAMES)}")
         raise
@@ -236,6 +238,18 @@ class _Offered(ArrowFSWrapper):  # type: ignore[misc]
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
         return str(path).removeprefix(f"{cls.protocol}://").rstrip("/")
+
+    def info(self, path: str, **options: Any) -> Any:
+        with _noted(self._strip_protocol(path), self.failures):
+            return super().info(path, **options)
+
+    def exists(self, path: str, **_: Any) -> bool:
+        with _noted(self._strip_protocol(path), self.failures):
+            return bool(super().exists(path))
+
+    def modified(self, path: str) -> Any:
+        with _noted(self._strip_protocol(path), self.failures):
+            return super().modified(path)
 
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **_: Any) -> io.RawIOBase:  # noqa: ARG002
         if mode != "rb":
