@@ -18,6 +18,7 @@ from capstan.domain.versions import RunName, SystemName
 from capstan.errors import InvalidDataError, InvalidRequestError
 from capstan.exporting.columns import inputs_of
 from capstan.features import as_columns
+from capstan.features.rowwise import compile_row
 from capstan.monitoring.causes.reference import CauseReference
 from capstan.monitoring.drift.column_values import values_of
 from capstan.monitoring.drift.fitted_detectors import OwnDetector
@@ -117,6 +118,13 @@ def features(folder: Path) -> dict[str, FeatureReference]:
 
 def test_the_hour_of_the_zone_tells_what_the_moment_does_not(folder: Path) -> None:
     assert json.loads((folder / "evaluation").read_text())["metrics"]["rocAuc"] > 0.85
+
+
+def test_a_model_learns_the_hours_of_the_files_zone(model: Model) -> None:
+    row = {"at": "2024-02-01T05:30:00Z", "booked": "2024-02-01T05:30:00Z", "distance": 1.0}
+    found = compile_row(model.pipeline.steps[0][1])(row)
+    midnight, thursday = [0.0, 1.0], [np.sin(2 * np.pi * 3 / 7), np.cos(2 * np.pi * 3 / 7)]
+    assert found.tolist() == [*midnight, *thursday, 0.0, 2.0, 0.0, 2.0, 1.0]
 
 
 def test_a_request_writes_moments_in_any_way_and_gets_the_answer_of_a_batch(model: Model) -> None:
