@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,13 @@ def importable(folder: Path) -> Iterator[None]:
         for name in sys.modules.keys() - known:
             module = sys.modules[name]
             # A package without __init__.py has no file, only a path.
-            places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
-            if any(place and os.path.join(place, "").startswith(below) for place in places):
+            path = getattr(module, "__path__", None)
+            places = [getattr(module, "__file__", None), *(path if isinstance(path, Iterable) else ())]
+            # Some modules of PyTorch answer whatever attribute they are asked for with an object of theirs.
+            if any(
+                place and isinstance(place, str) and os.path.join(place, "").startswith(below)
+                for place in places
+            ):
                 del sys.modules[name]
 
 

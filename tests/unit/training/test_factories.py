@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -131,3 +134,18 @@ def test_a_broken_helper_is_carried_so_that_its_own_error_is_told(tmp_path: Path
 def test_a_factory_that_is_nowhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpecError, match=r"there is no theirs\.py in"):
         carry_factories(system(tmp_path, "theirs:make"), tmp_path / "factories")
+
+
+class Obliging(ModuleType):
+    """A module that has whatever attribute it is asked for, as `torch.classes` does."""
+
+    def __getattr__(self, name: str) -> Any:
+        return object()
+
+
+def test_a_module_that_has_every_attribute_does_not_end_a_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with importable(tmp_path):
+        monkeypatch.setitem(sys.modules, "obliging", Obliging("obliging"))
+    assert "obliging" in sys.modules
