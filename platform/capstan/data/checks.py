@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from capstan.data.conditions import condition_holds
 from capstan.data.decimal_marks import plain_name, way_to_number
+from capstan.data.extraction import LABEL_AVAILABLE_AT
 from capstan.data.moments import ways_to_moments
 from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
 from capstan.errors import InvalidDataError
@@ -129,7 +130,8 @@ def check_table(
         violations += _of_all_rows(check, table[check.column], as_of)
         if check.condition is not None:
             field_of = f"data.checks[{index}].condition"
-            broken = pc.invert(condition_holds(table, check.condition, data.time_zone, field_of))
+            asked = _with_moment_of_label(table, system)
+            broken = pc.invert(condition_holds(asked, check.condition, data.time_zone, field_of))
             rule = f"breaks {check.condition}"
             violations += _violation(check.column, rule, broken, table[check.column], ids, check.severity)
     # What is left out need not keep the rules that everything else must.
@@ -162,6 +164,14 @@ def check_table(
         if table.num_rows and table[name].null_count
     }
     return CheckReport(table.num_rows, newest, tuple(violations), missing)
+
+
+def _with_moment_of_label(table: pa.Table, system: MLSystem) -> pa.Table:
+    """The cases, and the moment at which each label became known by the name that the query gives it."""
+    name = system.spec.data.label.available_at
+    if name is None or name in table.column_names or LABEL_AVAILABLE_AT not in table.column_names:
+        return table
+    return table.append_column(name, table[LABEL_AVAILABLE_AT])
 
 
 def _broken(check: Check, values: pa.ChunkedArray, ids: pa.ChunkedArray, zone: str) -> Iterator[Violation]:

@@ -207,6 +207,22 @@ def a_check_is_of_numbers_or_of_categories(spec: MLSystemSpec) -> Iterator[Breac
             yield Breach(("spec", "data", "checks", index))
 
 
+@rule(
+    "is the moment at which a label became known, which no case has yet when it is answered; "
+    "write the rule as a condition of another column",
+    Cel(
+        "!has(self.checks) || !has(self.label) || !has(self.label.availableAt) || "
+        "self.checks.all(check, check.column != self.label.availableAt)",
+        "data",
+        "checks",
+    ),
+)
+def a_check_is_of_what_a_case_has(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, check in enumerate(spec.data.checks):
+        if check.column == spec.data.label.available_at:
+            yield Breach(("spec", "data", "checks", index, "column"), check.column)
+
+
 @rule("a check is of another kind than the feature; write allowed, or min and max", why_no_cel=JOINED_LISTS)
 def a_check_is_of_its_features_kind(spec: MLSystemSpec) -> Iterator[Breach]:
     readings = {feature.column: feature.reading for feature in spec.features}
@@ -405,6 +421,7 @@ RULES = (
     slices_are_known_at_the_prediction,
     slices_that_alert_are_in_requests,
     a_check_is_of_numbers_or_of_categories,
+    a_check_is_of_what_a_case_has,
     a_check_is_of_its_features_kind,
     an_optional_column_may_be_missing,
 )

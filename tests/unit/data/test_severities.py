@@ -150,6 +150,18 @@ def test_a_condition_may_name_columns_that_nothing_else_reads(shop: Any) -> None
     assert report.rows == 15
 
 
+def test_a_condition_may_name_the_moment_of_a_label_and_a_check_may_not_be_of_it(shop: Any) -> None:
+    system = shop.system(checks=[{"column": "price", "condition": "arrived > ordered + interval 11 hours"}])
+    table = extract(system, as_of=None, labels_as_of=None)
+    check_table(table, system).require()
+    never = shop.system(checks=[{"column": "price", "condition": "arrived < ordered", "severity": "Warn"}])
+    assert check_table(table, never).violations[0].rows == table["late"].length() - table["late"].null_count
+    with pytest.raises(
+        InvalidSpecError, match=r"data\.checks\[0\]\.column: 'arrived' is the moment at which a label"
+    ):
+        shop.system(checks=[{"column": "arrived", "nullable": False}])
+
+
 @pytest.mark.parametrize(
     ("condition", "problem"),
     [

@@ -101,6 +101,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("data.checks.0", {"column": "distance", "min": 1, "allowed": ["a"]}),
     ("data.checks.0", {"column": "distance", "allowed": []}),
     ("data.checks.0", {"column": "distance", "nullable": False}),
+    ("data.checks.0", {"column": "actual_arrival", "nullable": False}),
     ("data.checks.0", {"column": "distance", "unique": True, "severity": "Drop"}),
     ("data.checks.0", {"column": "distance", "volume": 9}),
     ("data.checks.0", {"column": "distance", "freshness": "2d", "severity": "Drop"}),
