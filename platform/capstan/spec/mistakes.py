@@ -40,7 +40,7 @@ _NOT_IN_THIS_VERSION = {
 }
 """Fields that people expect by other tools or earlier drafts, with what they would do."""
 PATTERN_WORDS = {
-    DELIMITER_PATTERN: "one character such as ^ or a tab; no letter, digit or quote",
+    DELIMITER_PATTERN: "one character, such as a tab or a caret; no letter, digit or quote",
     NAME_PATTERN: "lower-case letters, digits and dashes, beginning and ending with a letter or digit",
     SYSTEM_NAME_PATTERN: SYSTEM_NAME_RULE,
     r"^[a-z_][a-z0-9_]*$": "lower-case letters, digits and underscores, as SQL names are",
