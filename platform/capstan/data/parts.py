@@ -130,11 +130,13 @@ def _drawn(cases: pa.Table, table: pa.Table, truth: npt.NDArray[np.generic], sys
     units = drawn_units(table, system)
     _, first = np.unique(units, return_index=True)
     lengths = {"validation": shares.validation, "test": shares.test}
-    drawn = (
-        splits.stratified(truth[first], **lengths, seed=shares.seed)
-        if kind == "stratified"
-        else splits.random(len(first), **lengths, seed=shares.seed)
-    )
+    match kind:
+        case "stratified":
+            drawn = splits.stratified(truth[first], **lengths, seed=shares.seed)
+        case "group":
+            drawn = splits.of_groups(np.bincount(units), **lengths, seed=shares.seed)
+        case _:
+            drawn = splits.random(len(first), **lengths, seed=shares.seed)
     parts = splits.together(drawn, units)
     label = task_of(system.spec).label
     unlabelled = cases.num_rows - table.num_rows

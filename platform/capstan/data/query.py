@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -273,5 +274,5 @@ def _told(field: str) -> Iterator[None]:
         if is_no_space(error):
             raise DiskFullError(f"{field}: no room left for temporary files: {in_words(error)}") from error
         raise InvalidDataError(f"{field}: cannot be read: {in_words(error)}") from error
-    except (OSError, EOFError, UnicodeError) as error:
+    except (OSError, EOFError, UnicodeError, zlib.error) as error:
         raise InvalidDataError(f"{field}: cannot be read: {error}") from error

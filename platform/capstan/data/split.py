@@ -70,6 +70,23 @@ def random(rows: int, *, validation: float, test: float, seed: int) -> Parts:
     return _cut(order, validation, test)
 
 
+def of_groups(sizes: Indices, *, validation: float, test: float, seed: int) -> Parts:
+    """Numbers of groups of so many rows each, in parts whose rows have about these shares.
+
+    Groups come in a drawn order. Each goes to the part, of validation and test, that lacks most of its share, unless
+    more than half of it would be too much there; else it trains.
+    """
+    wanted = np.array([validation, test]) * sizes.sum()
+    lacking = wanted.copy()
+    part_of = np.zeros(len(sizes), dtype=np.int64)
+    for group in np.random.default_rng(seed).permutation(len(sizes)):
+        place = int(np.argmax(lacking / wanted))
+        if sizes[group] <= 2 * lacking[place]:
+            part_of[group] = place + 1
+            lacking[place] -= sizes[group]
+    return Parts(*(np.flatnonzero(part_of == part) for part in range(3)))
+
+
 def together(parts: Parts, units: Indices) -> Parts:
     """The rows of parts of units; `units` says of which unit each row is."""
     return Parts(

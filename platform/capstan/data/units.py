@@ -28,7 +28,7 @@ def drawn_units(table: pa.Table, system: MLSystem) -> Indices:
 def rows_without_group(table: pa.Table, system: MLSystem) -> Iterator[str]:
     """What is said of rows that `data.split.group` can't put into a group."""
     by = system.spec.data.split.group
-    missing = 0 if by is None else table[by.by].null_count
+    missing = 0 if by is None else _without_nan(table[by.by]).null_count
     if by is not None and missing:
         yield (
             f"data.split.group.by: {missing:,} of {table.num_rows:,} rows have no {by.by!r}, and each of them is a "
@@ -37,7 +37,7 @@ def rows_without_group(table: pa.Table, system: MLSystem) -> Iterator[str]:
 
 
 def _of_groups(table: pa.Table, by: str, ordered: str | None) -> Indices:
-    column = table[by].combine_chunks().dictionary_encode()
+    column = _without_nan(table[by]).combine_chunks().dictionary_encode()
     units: Indices = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     missing = np.flatnonzero(units < 0)
     units[missing] = len(column.dictionary) + np.arange(len(missing))
@@ -54,6 +54,12 @@ def _of_groups(table: pa.Table, by: str, ordered: str | None) -> Indices:
             "data.split.group"
         )
     return units
+
+
+def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_nan(column), None, column)
 
 
 def _numbered(names: pa.ChunkedArray) -> Indices:

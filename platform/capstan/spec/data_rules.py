@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from capstan.spec.annotations import AGREEMENT, ANNOTATORS
 from capstan.spec.data import CLASSES
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.location import Location
@@ -131,6 +132,11 @@ def several_sources_have_a_query(spec: MLSystemSpec) -> Iterator[Breach]:
         for part in ("keys.id", "keys.group", "label.column", "label.availableAt")
     ),
     Cel(
+        "!self.data.sources.exists(s, has(s.annotations)) || "
+        f"self.features.all(f, !((has(f.column) ? f.column : f.name) in ['{ANNOTATORS}', '{AGREEMENT}']))",
+        field="features",
+    ),
+    Cel(
         f"{unless_there('self.data', 'keys.time')} || "
         "self.features.all(f, has(f.date) || (has(f.column) ? f.column : f.name) != self.data.keys.time)",
         field="features",
@@ -147,6 +153,9 @@ def no_feature_knows_the_answer(spec: MLSystemSpec) -> Iterator[Breach]:
         label.available_at: "is data.label.availableAt: known only after the prediction (leakage); drop the feature",
         label.column: f"is {named}: the answer itself (leakage); drop the feature",
     }
+    if any(source.annotations is not None for source in spec.data.sources):
+        told = "is a column of the annotations: known only with the label (leakage); drop the feature"
+        reasons |= {ANNOTATORS: told, AGREEMENT: told}
     reasons.pop(UNKNOWN, None)
     reasons.pop(None, None)
     for index, feature in enumerate(spec.features):

@@ -239,6 +239,31 @@ def test_alpha_of_too_many_numbers_is_refused(tmp_path: Path) -> None:
         agreements(system(tmp_path, votes, scale="Interval"), as_of=NOW, secrets=tmp_path)
 
 
+@pytest.mark.parametrize("scale", ["Nominal", "Ordinal"])
+def test_numbers_that_are_written_in_several_ways_are_one_label(tmp_path: Path, scale: str) -> None:
+    votes = "comment,who,toxic,at\nc1,a,1.10,\nc1,b,1.1,\nc1,c,2,\nc2,a,1,\nc2,b,1.0,\nc2,c,2,\nc2,d,2,\n"
+    (found,) = agreements(system(tmp_path, votes, scale=scale), as_of=NOW, secrets=tmp_path)
+    assert {one.item: None if one.decided is None else float(one.decided) for one in found.disagreements} == {
+        "c1": 1.1,
+        "c2": None,
+    }
+
+
+def test_an_empty_label_takes_an_earlier_one_back(tmp_path: Path) -> None:
+    votes = "comment,who,toxic,at\nc1,anna,no,2026-01-01\nc1,anna,,2026-01-02\nc2,anna,no,2026-01-01\n"
+    assert decided(system(tmp_path, votes, dated=True)) == {"c1": None, "c2": "no"}
+
+
+@pytest.mark.parametrize("name", ["annotators", "agreement"])
+def test_what_only_labelled_rows_have_is_no_feature(tmp_path: Path, name: str) -> None:
+    asked = document(tmp_path)
+    asked["spec"]["features"].append({"name": name, "numeric": {}})
+    with pytest.raises(
+        InvalidSpecError, match=f"'{name}' is a column of the annotations: known only with the label"
+    ):
+        parse(asked, base_dir=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

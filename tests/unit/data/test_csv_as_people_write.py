@@ -263,3 +263,11 @@ def test_a_header_that_begins_with_a_number_sign_is_no_comment(tmp_path: Path) -
     done = CliRunner().invoke(app, ["init", str(tmp_path / "shop.csv"), "--target", "sold"])
     assert done.exit_code == 0, done.output
     assert "skipLines" not in done.output
+
+
+@pytest.mark.parametrize("csv", [{}, {"encoding": "latin-1"}])
+def test_a_damaged_packed_file_is_told_in_words(tmp_path: Path, csv: Mapping[str, Any]) -> None:
+    packed = bytearray(gzip.compress(b"id,price\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(5000))))
+    packed[len(packed) // 2 : len(packed) // 2 + 40] = bytes(40)
+    with pytest.raises(InvalidDataError, match=r"data\.sources\.t"):
+        read(tmp_path, bytes(packed), "t.csv.gz", **csv)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from capstan.data import PartedCases, extract, part_cases
+from capstan.data.split import of_groups
 from capstan.errors import InvalidDataError
 from capstan.spec import MLSystem, parse
 
@@ -55,15 +56,23 @@ def customers(found: PartedCases) -> list[set[str]]:
     return [set(names[getattr(found.parts, part)]) for part in ("training", "validation", "test")]
 
 
-def test_no_group_is_in_two_parts_and_shares_are_of_groups(tmp_path: Path) -> None:
+def test_no_group_is_in_two_parts_and_shares_are_of_rows(tmp_path: Path) -> None:
     found = parted(tmp_path, rows())
     training, validation, test = customers(found)
     assert training.isdisjoint(validation | test)
     assert validation.isdisjoint(test)
-    assert [len(validation), len(test)] == [round(150 * 0.15), round(150 * 0.2)], (
-        "by the defaults, of 150 customers"
-    )
+    total = found.table.num_rows
+    assert found.validation.rows / total == pytest.approx(0.15, abs=0.02)
+    assert found.test.rows / total == pytest.approx(0.2, abs=0.02)
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_large_group_trains_and_the_small_ones_judge(seed: int) -> None:
+    parts = of_groups(np.array([182, *[2] * 9]), validation=0.15, test=0.2, seed=seed)
+    assert 0 in parts.training
+    assert len(parts.validation) >= 3
+    assert len(parts.test) >= 4
 
 
 def test_drawn_at_random_the_same_customers_are_on_both_sides_and_that_is_told(tmp_path: Path) -> None:

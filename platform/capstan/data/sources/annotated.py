@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from capstan.data.agreement import Agreement, agreement
 from capstan.data.moments import column_types, instant
 from capstan.data.sources.reading import Reader, Reading
-from capstan.data.text_types import FoundType, literal, quote
+from capstan.data.text_types import FoundType, literal, quote, value_as
 from capstan.errors import InvalidDataError
 from capstan.spec.annotations import AGREEMENT, ANNOTATORS, Annotations
 
@@ -37,6 +37,17 @@ class AnnotatedReader:
                     f"{', '.join(reader.columns)}"
                 )
         self._needed = needed
+        named = {
+            "item": annotations.item,
+            "label": annotations.label,
+            "timeColumn": reading.source.time_column,
+        }
+        for field, column in named.items():
+            if column is not None and column.casefold() in (ANNOTATORS, AGREEMENT):
+                raise InvalidDataError(
+                    f"{reading.field}: {field} is {column!r}, as a column is called that the table gets; rename it in "
+                    "the file"
+                )
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -55,7 +66,7 @@ class AnnotatedReader:
 
     def read(self, columns: Sequence[str]) -> list[FoundType]:
         """All labels known by then are read and decided on; raises InvalidDataError where they can't be."""
-        left = self._reader.read(self._reading.with_time(self._needed))
+        left = self._settled(self._reader.read(self._reading.with_time(self._needed)))
         self._require_named()
         self._collect_votes()
         self._decide()
@@ -84,6 +95,31 @@ class AnnotatedReader:
         names = [self._rule.item, self._rule.label, *([time] if time is not None else [])]
         kept = {name: types[name] for name in dict.fromkeys(names) if name in types}
         return {**kept, ANNOTATORS: "BIGINT", AGREEMENT: "DOUBLE"}
+
+    def _settled(self, left: Sequence[FoundType]) -> list[FoundType]:
+        """Let labels be numbers where they are written as such: 1.10 and 1.1 are one label. Gives the other columns."""
+        rule, reading = self._rule, self._reading
+        label = quote(rule.label)
+        if rule.scale != "Nominal":
+            odd = reading.connection.execute(
+                f"select cast({label} as varchar) from {reading.rows} where try_cast({label} as double) is null "
+                f"and nullif(cast({label} as varchar), '') is not null order by 1 limit 1"
+            ).fetchone()
+            if odd:
+                raise InvalidDataError(
+                    f"{reading.field}.annotations.scale: {rule.scale} needs numbers, and {rule.label!r} holds "
+                    f"{odd[0]!r}; write Nominal, or numbers in the file"
+                )
+            using = f"cast(nullif(cast({label} as varchar), '') as double)"
+            reading.connection.execute(f"alter table {reading.rows} alter {label} type double using {using}")
+        else:
+            for one in left:
+                if one.column == rule.label:
+                    reading.connection.execute(
+                        f"alter table {reading.rows} alter {label} type {one.kind} "
+                        f"using {value_as(one.column, one.kind)}"
+                    )
+        return [one for one in left if one.column != rule.label]
 
     def _require_named(self) -> None:
         rule = self._rule
@@ -117,7 +153,7 @@ class AnnotatedReader:
         reading.connection.execute(
             f"create or replace temp table {_VOTES} as select distinct {quote(rule.item)} as item, "
             f"cast({quote(rule.annotator)} as varchar) as annotator, {label} as label from ("
-            f"from {reading.rows} where nullif(cast({label} as varchar), '') is not null {newest})"
+            f"from {reading.rows} {newest}) where nullif(cast({label} as varchar), '') is not null"
         )
         twice = reading.connection.execute(
             f"select item, annotator, min(cast(label as varchar)), max(cast(label as varchar)) from {_VOTES} "
@@ -192,15 +228,6 @@ class AnnotatedReader:
         rule, connection = self._rule, self._reading.connection
         label = "cast(label as varchar)"
         if rule.scale != "Nominal":
-            odd = connection.execute(
-                f"select cast(label as varchar) from {_VOTES} where try_cast(label as double) is null "
-                "order by 1 limit 1"
-            ).fetchone()
-            if odd:
-                raise InvalidDataError(
-                    f"{self._reading.field}.annotations.scale: {rule.scale} needs numbers, and {rule.label!r} holds "
-                    f"{odd[0]!r}; write Nominal, or numbers in the file"
-                )
             label = "cast(label as double)"
         votes = connection.sql(
             f"select cast(item as varchar) as item, annotator, {label} as label from {_VOTES}"

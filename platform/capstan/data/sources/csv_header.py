@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def read_header(reading: Reading, settings: CsvSource, text: PlainText) -> CsvFi
                 if not line:
                     break
                 raw += line
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise InvalidDataError(
             f"{reading.field}: {shown} cannot be unpacked ({error}); perhaps it was cut off: write it again"
         ) from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 
 import duckdb
@@ -160,7 +161,7 @@ class JsonLinesReader:
                         return InvalidDataError(
                             f"{where}, line {number}: {problem} ({shown}); write one JSON object a line"
                         )
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             return InvalidDataError(
                 f"{where} cannot be unpacked ({error}); perhaps it was cut off: write it again"
             )

@@ -9,6 +9,7 @@ import codecs
 import io
 import re
 import shutil
+import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -73,7 +74,7 @@ def plain_text(reading: Reading, settings: CsvSource, file: str, number: int) ->
             )
         copy = _folder(reading) / f"{reading.source.name}-{number}-text.csv"
         _copy(reading, PlainText(file, shown, packed, skipped), encoding or "utf-8", copy)
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise InvalidDataError(
             f"{reading.field}: {shown} cannot be unpacked ({error}); perhaps it was cut off: write it again"
         ) from error
