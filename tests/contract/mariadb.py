@@ -29,7 +29,9 @@ def mariadb() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="capstan-mariadb-"))
     port = free_port()
     as_root = ["--user=root"] if os.geteuid() == 0 else []
-    places = [f"--datadir={folder / 'data'}", *as_root]
+    # Two servers that are installed at once would take the same names in /tmp.
+    (folder / "tmp").mkdir()
+    places = [f"--datadir={folder / 'data'}", f"--tmpdir={folder / 'tmp'}", *as_root]
     log = folder / "server.log"
     made = subprocess.run(
         [install, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", *places],

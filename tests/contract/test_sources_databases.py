@@ -88,6 +88,7 @@ def rows_of(
             connection, source, options.get("as_of"), folder, folder / "secrets", options.get("zone", "UTC")
         )
         reader = open_source(reading)
+        reader.require_distinct(columns)
         reader.read(columns)
         asked = ", ".join(quote(name) for name in columns)
         found: list[tuple[Any, ...]] = connection.sql(f"select {asked} from {reading.rows}").fetchall()
@@ -232,6 +233,38 @@ def test_what_a_server_has_beside_plain_types_is_read_too(servers: dict[str, Ser
         5,
     )
     assert second[3].year == 9999
+
+
+def test_what_one_server_alone_has_is_read_as_it_is(servers: dict[str, Server], tmp_path: Path) -> None:
+    servers["mariadb"].run(
+        "drop table if exists floats",
+        "create table floats (small float, day date)",
+        "set sql_mode = ''",
+        "insert into floats values (16777216, '0000-00-00'), (0.1, '0000-00-00')",
+    )
+    keep_secret(tmp_path, servers["mariadb"].url)
+    floats = {"database": {"table": "floats", "urlFrom": SECRET}}
+    assert sorted(rows_of(tmp_path, floats, ["small"])) == [(pytest.approx(0.1, abs=1e-8),), (16777216.0,)]
+    server = servers["postgresql"]
+    server.run(
+        "drop schema if exists shop cascade",
+        "create schema shop",
+        "create table shop.prices (price numeric(5, -2))",
+        "insert into shop.prices values (1234)",
+        "drop table if exists prices",
+        "create table prices (price int)",
+        'create table shop.twins ("Id" int, id int, x int)',
+        "create table shop.old (at timestamp)",
+        "insert into shop.old values ('0044-03-15 BC')",
+    )
+    keep_secret(tmp_path, f"{server.url}{'&' if '?' in server.url else '?'}options=-csearch_path%3Dshop")
+    assert rows_of(tmp_path, {"database": {"table": "prices", "urlFrom": SECRET}}, ["price"]) == [(1200,)]
+    for table, column, said in (
+        ("twins", "id", "names 'Id' and 'id'"),
+        ("old", "at", "'at' lies outside the years"),
+    ):
+        with pytest.raises(InvalidDataError, match=said):
+            rows_of(tmp_path, {"database": {"table": table, "urlFrom": SECRET}}, [column])
 
 
 def test_a_column_of_small_numbers_that_is_no_boolean_stays_one_of_numbers(

@@ -280,3 +280,35 @@ def test_the_command_shows_what_was_read_dropped_and_written(place: Path) -> Non
     assert json.loads(told.stdout)["steps"][2]["kept"] == 3
     (place / "etl.yaml").write_text("kind: ETL\n")
     assert CliRunner().invoke(app, call).exit_code == 1
+
+
+def test_sums_of_whole_numbers_stay_whole(place: Path) -> None:
+    sql = "select 'a' as town, sum(v) as amount from (values (9007199254740992), (1)) t(v)"
+    changed(
+        place,
+        "select order_id, customer, amount, town from orders left join people using (customer)",
+        f'"{sql}"',
+    )
+    changed(place, 'python: {factory: "mysteps:by_town", parameters: {least: 1}}', "sql: select * from clean")
+    moved(place)
+    assert pq.read_table(place / "out" / "clean.parquet")["amount"].to_pylist() == [9007199254740993]
+    with closing(sqlite3.connect(place / "new" / "reports.db")) as connection:
+        assert connection.execute("select amount from daily").fetchall() == [(9007199254740993,)]
+
+
+def test_a_view_of_the_table_that_is_replaced_stays(place: Path) -> None:
+    moved(place)
+    with closing(sqlite3.connect(place / "new" / "reports.db")) as connection, connection:
+        connection.execute("create view seen as select town from daily")
+        before = connection.execute("select * from seen").fetchall()
+    moved(place)
+    with closing(sqlite3.connect(place / "new" / "reports.db")) as connection:
+        assert connection.execute("select * from seen").fetchall() == before
+
+
+def test_a_column_that_is_called_as_the_reason_is_refused(place: Path) -> None:
+    changed(place, "select order_id,", "select order_id as capstan_dropped_because,")
+    with pytest.raises(
+        InvalidDataError, match=r"transform\.clean: 'capstan_dropped_because' is a column of Capstan's own"
+    ):
+        moved(place)

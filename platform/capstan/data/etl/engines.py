@@ -71,9 +71,9 @@ class _DuckDB:
                 else:
                     connection.register("given", _called(step, function, _arrow_tables(connection, tables)))
                     connection.execute("create temp table result as from given")
-                connection.execute(
-                    f"create temp table marked as select *, {_reasons(step.drop)} as {_REASON} from result"
-                )
+                _require_room_for_reason(connection, step)
+                columns = f"*{_whole_numbers(connection)}, {_reasons(step.drop)} as {_REASON}"
+                connection.execute(f"create temp table marked as select {columns} from result")
                 counts = dict(
                     connection.execute(f"select {_REASON}, count(*) from marked group by all").fetchall()
                 )
@@ -86,6 +86,28 @@ class _DuckDB:
 
 def _arrow_tables(connection: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, pa.Table]:
     return {name: connection.sql(f"from {quote(name)}").to_arrow_table() for name in tables}
+
+
+def _require_room_for_reason(connection: duckdb.DuckDBPyConnection, step: Transform) -> None:
+    if _REASON in map(str.casefold, connection.sql("from result").columns):
+        raise InvalidDataError(
+            f"transform.{step.name}: {_REASON!r} is a column of Capstan's own; give it another name"
+        )
+
+
+def _whole_numbers(connection: duckdb.DuckDBPyConnection) -> str:
+    """SQL that lets sums of whole numbers stay whole: DuckDB gives them 128 bits, of which Parquet makes floats."""
+    found = connection.sql("from result")
+    replaced = []
+    for name, kind in zip(found.columns, map(str, found.types), strict=True):
+        if kind not in ("HUGEINT", "UHUGEINT"):
+            continue
+        column = quote(name)
+        fits = connection.execute(
+            f"select coalesce(bool_and({column} between {-(2**63)} and {2**63 - 1}), true) from result"
+        ).fetchall()[0][0]
+        replaced.append(f"cast({column} as {'bigint' if fits else 'decimal(38, 0)'}) as {column}")
+    return f" replace ({', '.join(replaced)})" if replaced else ""
 
 
 def _require_select(connection: duckdb.DuckDBPyConnection, step: Transform) -> None:

@@ -82,6 +82,13 @@ def write_database(table: Path, name: str, url: str, base_dir: Path, field: str)
             ]
             exists = sqlalchemy.inspect(connection).has_table(name)
         _swap(engine, file, *quoted, exists=exists)
+    except OverflowError:
+        raise InvalidDataError(
+            f"{field}: table {name!r} cannot be written: a whole number is larger than {2**63 - 1}, the largest of "
+            "SQLite; cast its column to varchar in the transform"
+        ) from None
+    except sqlite3.Error as error:
+        raise InvalidDataError(f"{field}: table {name!r} cannot be written: {error}") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise InvalidDataError(
             f"{field}: table {name!r} cannot be written: {complaint(error, name)}"
@@ -96,7 +103,9 @@ def _swap(engine: Any, file: Path | None, name: str, new: str, old: str, *, exis
     if file is not None:
         with closing(sqlite3.connect(file)) as connection:
             connection.executescript(
-                f"begin; drop table if exists {name}; alter table {new} rename to {name}; commit;"
+                # Views of the table stay, and mean the new one.
+                f"pragma legacy_alter_table = on; begin; drop table if exists {name}; "
+                f"alter table {new} rename to {name}; commit;"
             )
         return
     if engine.name == "postgresql":
@@ -133,6 +142,8 @@ def _type(field: str, column: pa.Field, dialect: str) -> Any:
     if pa.types.is_boolean(kind):
         return sa.Boolean()
     if pa.types.is_uint64(kind):
+        if dialect == "sqlite":
+            return sa.BigInteger()
         return mysql.BIGINT(unsigned=True) if on_mysql else sa.Numeric(20, 0)
     if pa.types.is_integer(kind):
         return sa.BigInteger()

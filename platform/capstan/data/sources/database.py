@@ -17,7 +17,7 @@ import pyarrow as pa
 from capstan.data.moments import column_types
 from capstan.data.sources.cells import first_cells
 from capstan.data.sources.known_rows import copy_known_rows
-from capstan.data.sources.reading import SAMPLE, Reading
+from capstan.data.sources.reading import SAMPLE, Reading, refuse_twins, without_twins
 from capstan.data.sources.untyped import state_types
 from capstan.data.text_types import FoundType, quote
 
@@ -56,7 +56,7 @@ class DatabaseReader:
         self._reading = reading
         self._table = table
         self._database = database
-        self._columns = list(database.columns)
+        self._columns = without_twins(database.columns)
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -75,7 +75,8 @@ class DatabaseReader:
         return types | dict.fromkeys(true, "BOOLEAN")
 
     def require_distinct(self, columns: Sequence[str]) -> None:
-        """Databases refuse such tables themselves."""
+        """PostgreSQL tells "Id" from id; SQL here does not."""
+        refuse_twins(self._reading, f"table {self._table!r}", self._database.columns, columns)
 
     def read(self, columns: Sequence[str]) -> list[FoundType]:
         """Only these columns are asked for."""

@@ -60,11 +60,15 @@ def engine_of(field: str, url: str, *, feature: str = "a database") -> Any:
 
     try:
         parsed = sqlalchemy.make_url(url).set(drivername=driver)
-        arguments: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS}
+        # What the address says stays: its options may name the schema.
+        arguments: dict[str, Any] = {}
+        if "connect_timeout" not in parsed.query:
+            arguments["connect_timeout"] = _CONNECT_SECONDS
         if module == "psycopg2":
-            arguments["options"] = "-c timezone=UTC"
+            arguments["options"] = " ".join([*_values(parsed.query.get("options")), "-c timezone=UTC"])
         else:
-            arguments["init_command"] = "set time_zone = '+00:00'"
+            own = [f"{command.rstrip('; ')};" for command in _values(parsed.query.get("init_command"))]
+            arguments["init_command"] = " ".join([*own, "set time_zone = '+00:00'"])
         return sqlalchemy.create_engine(
             parsed, poolclass=sqlalchemy.NullPool, connect_args=arguments, hide_parameters=True
         )
@@ -72,6 +76,12 @@ def engine_of(field: str, url: str, *, feature: str = "a database") -> Any:
         raise InvalidDataError(
             f"{field}: the address of the database has another form; write {scheme_of(url)}://USER:PASSWORD@HOST/DATABASE"
         ) from None
+
+
+def _values(query: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    if query is None:
+        return ()
+    return (query,) if isinstance(query, str) else query
 
 
 def complaint(error: Exception, table: str) -> str:
@@ -138,18 +148,26 @@ class ServerTable:
                         ],
                         schema=pa.schema(list(kinds.items())),
                     )
-        except (sqlalchemy.exc.SQLAlchemyError, UnicodeError) as error:
-            self._failure = self._refused(complaint(error, self._table))
-            raise self._failure from None
         except InvalidDataError as error:
             self._failure = error
             raise
+        except (sqlalchemy.exc.SQLAlchemyError, UnicodeError) as error:
+            self._failure = self._refused(complaint(error, self._table))
+            raise self._failure from None
+        except (ValueError, OverflowError):
+            # Drivers raise it for moments that Python has none for.
+            moments = [name for name, kind in kinds.items() if pa.types.is_temporal(kind)]
+            named = ", ".join(map(repr, moments)) or "a column"
+            self._failure = self._refused(
+                f"a moment of {named} lies outside the years 1 to 9999; correct it, or let a view leave it out"
+            )
+            raise self._failure from None
 
     def _select(self, columns: Sequence[str], limit: int | None) -> Any:
         import sqlalchemy
 
         table = sqlalchemy.table(self._name, schema=self._schema)
-        chosen: Any = sqlalchemy.select(*(sqlalchemy.column(name) for name in columns)).select_from(table)
+        chosen: Any = sqlalchemy.select(*(self._column(name) for name in columns)).select_from(table)
         reading = self._reading
         at = reading.source.time_column
         kind = arrow_type(self._types[at]) if at in self._types else pa.null()
@@ -163,6 +181,15 @@ class ServerTable:
         chosen = chosen.where(sqlalchemy.or_(known.is_(None), known <= latest))
         return chosen if limit is None else chosen.limit(limit)
 
+    def _column(self, name: str) -> Any:
+        import sqlalchemy
+
+        column: Any = sqlalchemy.column(name)
+        if pa.types.is_float32(arrow_type(self._types[name])):
+            # MariaDB writes a FLOAT with six digits only, but a DOUBLE whole.
+            return (column + sqlalchemy.literal_column("0e0")).label(name)
+        return column
+
     def _array(self, name: str, values: list[Any], kind: pa.DataType, *, used: bool) -> pa.Array:
         if pa.types.is_binary(kind) and not used:
             return pa.nulls(len(values), kind)
@@ -170,6 +197,8 @@ class ServerTable:
         try:
             return pa.array([None if value is None else plain(value) for value in values], kind)
         except (ValueError, TypeError, OverflowError, pa.ArrowException):
+            if not used:
+                return pa.nulls(len(values), kind)
             self._refuse_value(name, values, kind)
 
     def _refuse_value(self, name: str, values: Sequence[Any], kind: pa.DataType) -> NoReturn:
@@ -204,11 +233,15 @@ def arrow_type(kind: Any) -> pa.DataType:
     if isinstance(kind, types.Integer):
         wide = isinstance(kind, mysql.BIGINT) and kind.unsigned
         return pa.uint64() if wide else pa.int64()
+    if isinstance(kind, mysql.FLOAT):
+        return pa.float32()
     # SQLAlchemy counts floats as numerics in older releases.
     if isinstance(kind, types.Float):
         return pa.float64()
     if isinstance(kind, types.Numeric):
         digits, after = kind.precision, kind.scale or 0
+        if digits is not None and after < 0:
+            digits, after = digits - after, 0
         return pa.decimal128(digits, after) if digits is not None and digits <= 38 else pa.float64()
     if isinstance(kind, types.DateTime):
         aware = bool(kind.timezone) or isinstance(kind, mysql.TIMESTAMP)
