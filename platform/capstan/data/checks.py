@@ -127,7 +127,6 @@ def check_table(
     violations: list[Violation] = []
     for index, check in enumerate(data.checks):
         violations += _broken(check, table[check.column], ids, data.time_zone)
-        violations += _of_all_rows(check, table[check.column], as_of)
         if check.condition is not None:
             field_of = f"data.checks[{index}].condition"
             asked = _with_moment_of_label(table, system)
@@ -138,6 +137,8 @@ def check_table(
     checked = CheckReport(table.num_rows, None, tuple(violations))
     table = checked.kept(table)
     ids = table[data.keys.id_column]
+    for check in data.checks:
+        violations += _of_all_rows(check, table[check.column], as_of)
     violations += _duplicates(data.keys.id_column, ids)
     violations += _types(table, system)
     violations += _infinite(table, ids)
@@ -239,7 +240,7 @@ def _numbering() -> Callable[[str | None], int]:
 
 def _of_all_rows(check: Check, values: pa.ChunkedArray, as_of: datetime | None) -> Iterator[Violation]:
     """How fresh the column is, and how many values it has."""
-    count = len(values) - values.null_count
+    count = len(values) - (pc.sum(pc.is_null(values, nan_is_null=True)).as_py() or 0)
     if check.volume is not None and count < check.volume:
         rule = f"{count:,} rows have a value, and {check.volume:,} must; is a source cut short?"
         yield Violation(check.column, rule, count, severity=check.severity)
@@ -249,10 +250,14 @@ def _of_all_rows(check: Check, values: pa.ChunkedArray, as_of: datetime | None) 
         rule = f"is {type_of(values)} and no Time, which freshness needs; {ways_to_moments(check.column)}"
         yield Violation(check.column, rule, count)
         return
-    newest = pc.max(values).as_py() if count else None
+    # A moment that is still to come, such as 9999-12-31, says nothing of how fresh the rows are.
+    past = values.filter(pc.less_equal(values, pa.scalar(as_of, values.type))) if count else values
+    newest = pc.max(past).as_py() if len(past) else None
     if newest is None or newest < as_of - check.freshness:
         oldest = format_duration(check.freshness)
         rule = f"the newest value is of {newest}, more than {oldest} before {as_of}; is a source not written any more?"
+        if newest is None:
+            rule = f"no value is of {as_of} or before; correct the moments, or name another column"
         yield Violation(check.column, rule, len(values), severity=check.severity)
 
 

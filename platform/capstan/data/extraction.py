@@ -25,7 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstan.data.conditions import columns_of_condition
+from capstan.data.conditions import columns_of_condition, ordered_by_condition
 from capstan.data.decimal_marks import plain_name
 from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
@@ -41,6 +41,7 @@ from capstan.data.moments import (
     moment,
     ways_to_moments,
 )
+from capstan.data.number_cells import MOSTLY
 from capstan.data.query import SourceTables
 from capstan.data.sources import Reading
 from capstan.data.sql_errors import in_words, is_no_space
@@ -354,28 +355,40 @@ def _odd_columns(connection: duckdb.DuckDBPyConnection, system: MLSystem) -> dic
 def _require_numbers(connection: duckdb.DuckDBPyConnection, system: MLSystem, tables: SourceTables) -> None:
     """Raises InvalidDataError that names the cells which make text of a column that features or bounds need as numbers.
 
-    Such a column is one of numbers by the file's word, so that even a column without any number has odd cells.
+    Such a column is one of numbers by the file's word, so that even a column without any number has odd cells. One that
+    a condition compares by size is one if most of its values are numbers and no source states it as Text.
     """
+    stated = {one.column for source in system.spec.data.sources for one in source.types if one.type == "Text"}
+    compared = [
+        (column, f"condition {check.condition!r}")
+        for index, check in enumerate(system.spec.data.checks)
+        if check.condition is not None
+        for column in ordered_by_condition(check.condition, f"data.checks[{index}].condition")
+        if column not in stated
+    ]
     types = column_types(connection, "from _joined")
-    for field, needs in (
+    for field, least, needs in (
         (
             "features",
+            0.0,
             [(f.column, f"feature {f.name!r}") for f in system.spec.features if f.reading == "numeric"],
         ),
         (
             "data.checks",
+            0.0,
             [
                 (check.column, f"check of {check.column!r}")
                 for check in system.spec.data.checks
                 if check.min is not None or check.max is not None
             ],
         ),
+        ("data.checks", MOSTLY, compared),
     ):
         found = [
             (f"{need}: {cells}", cells)
             for column, need in needs
             if types.get(column) == TEXT
-            for cells in tables.odd_cells(column, least=0.0)
+            for cells in tables.odd_cells(column, least=least)
         ]
         if found:
             casts = list(dict.fromkeys(cells.way or _plain_cast(cells.column) for _, cells in found))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from capstan.data.conditions import ordered_by_condition
 from capstan.data.syntax import Syntax
 from capstan.data.text_types import AS_WRITTEN, NUMBERS, FoundType, quote
 from capstan.errors import InvalidDataError
@@ -40,7 +41,10 @@ class Uses:
 
     @classmethod
     def of(cls, system: MLSystem) -> Uses:
-        """A column that a feature reads as a number is one, whatever else reads it."""
+        """A column that a feature reads as a number is one, whatever else reads it.
+
+        One that a condition compares by size is one if it is neither an id nor a category. Raises InvalidDataError.
+        """
         spec = system.spec
         keys, checks = spec.data.keys, spec.data.checks
         numbers = {feature.column for feature in spec.features if feature.reading == "numeric"}
@@ -51,6 +55,13 @@ class Uses:
             *(check.column for check in checks if check.allowed is not None),
         }
         ids = {key for key in (keys.id, keys.sticky_by, keys.group) if key is not None}
+        numbers |= {
+            column
+            for index, check in enumerate(checks)
+            if check.condition is not None
+            for column in ordered_by_condition(check.condition, f"data.checks[{index}].condition")
+            if column not in ids | categories
+        }
         dates = (spec.data.label.available_at, keys.time)
         others = {*spec.targets, *(date for date in dates if date is not None)}
         return cls(

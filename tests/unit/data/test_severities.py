@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -172,7 +172,7 @@ def test_a_condition_may_name_the_moment_of_a_label_and_a_check_may_not_be_of_it
         ("price > 1); drop table x; select (1", "is no SQL condition"),
         ("prize > 1", r"gives no column 'prize', which .* did you mean 'price'"),
         ("shop > 1", r"can't be asked of the rows: .*It names shop"),
-        ("max(price) > 1", "gives 1 values for 40 rows; write a condition of each row"),
+        ("max(price) > 1", "gives one value for 40 rows; write a condition of each row"),
     ],
 )
 def test_a_condition_that_is_none_is_refused(shop: Any, condition: str, problem: str) -> None:
@@ -200,3 +200,111 @@ def test_an_inspection_tells_what_a_training_would_leave_out(shop: Any) -> None:
     found = inspect_data(system, now=shop.first + timedelta(days=30))
     assert any("is below the minimum 12" in one and "left out" in one for one in found.warnings)
     assert not any("minimum" in one for one in found.problems)
+
+
+@pytest.mark.parametrize(
+    ("condition", "wanted"),
+    [
+        ("price != 13 or count(*) over (partition by shop) < 0", ["o003"]),
+        ("row_number() over (order by price desc) > 2", ["o038", "o039"]),
+        ("place != 3 or count(*) over (partition by shop) < 0", ["o003"]),
+    ],
+)
+def test_a_condition_with_a_window_marks_the_rows_that_break_it(
+    shop: Any, condition: str, wanted: list[str]
+) -> None:
+    report, _ = checked(_Placed(shop), {"column": "price", "condition": condition, "severity": "Warn"})
+    assert list(report.violations[0].ids) == wanted
+
+
+class _Placed:
+    """The shop, whose rows have a column `place` of their own."""
+
+    def __init__(self, shop: Any) -> None:
+        self._shop = shop
+
+    def system(self, **data: Any) -> Any:
+        return self._shop.system(
+            query="select orders.*, temp, price - 10 as place from orders, weather where hour = ordered",
+            **data,
+        )
+
+
+def _with_bounds(shop: Any, low: list[str], high: list[str]) -> None:
+    shop.write(
+        "orders.csv",
+        [
+            {**shop.order(index), "low": low[index % len(low)], "high": high[index % len(high)]}
+            for index in range(40)
+        ],
+    )
+
+
+BOUNDS = {"column": "price", "condition": "high >= low", "severity": "Drop"}
+
+
+def test_numbers_that_a_condition_compares_are_no_texts_because_of_one_cell(shop: Any) -> None:
+    _with_bounds(shop, ["20"], ["100"] * 39 + ["n/a"])
+    with pytest.raises(
+        InvalidDataError, match=r"data\.checks: condition 'high >= low': .*high.*n/a.*Correct these values"
+    ):
+        checked(shop, BOUNDS)
+    words, _ = checked(shop, {**BOUNDS, "condition": "try_cast(high as double) >= low"})
+    assert words.rows == 40
+    stated = shop.system(
+        checks=[{**BOUNDS, "condition": "high >= '20'"}],
+        sources=[
+            {
+                "name": "orders",
+                "csv": {"path": "orders.csv", "timeColumn": "ordered"},
+                "types": [{"column": "high", "type": "Text"}],
+            },
+            {"name": "weather", "csv": {"path": "weather.csv", "timeColumn": "hour"}},
+        ],
+    )
+    assert check_table(extract(stated, as_of=None, labels_as_of=None), stated).rows == 1
+
+
+def test_prices_that_a_condition_compares_are_numbers(shop: Any) -> None:
+    _with_bounds(shop, ["9.90"], ["10.00"])
+    system = shop.system(
+        query="select orders.*, low as low_, high as high_, temp from orders left join weather on hour = ordered",
+        checks=[{**BOUNDS, "condition": "high_ >= low_"}],
+    )
+    report = check_table(extract(system, as_of=None, labels_as_of=None), system)
+    assert report.rows == 40
+
+
+def test_volume_counts_what_is_left_and_no_nan(shop: Any) -> None:
+    volume = {"column": "temp", "volume": 40, "severity": "Warn"}
+    report, table = checked(shop, {"column": "price", "min": 12, "severity": "Drop"}, volume)
+    assert [one.rows for one in report.violations] == [2, 38]
+    temps = pa.array([float("nan"), *[1.0] * 39])
+    report, _ = checked(shop, volume, table=table.set_column(table.column_names.index("temp"), "temp", temps))
+    assert report.violations[0].rows == 39
+
+
+def test_a_moment_to_come_makes_no_column_fresh(shop: Any) -> None:
+    system = shop.system(
+        checks=[{"column": "hour", "freshness": "2h"}],
+        query="select orders.*, temp, hour from orders join weather on hour = ordered",
+    )
+    table = extract(system, as_of=None, labels_as_of=None)
+    place = table.column_names.index("hour")
+    far = [datetime(9999, 12, 31, tzinfo=UTC)]
+    as_of = shop.first + timedelta(hours=60)
+    for hours, words in (
+        (table["hour"].to_pylist()[1:] + far, "more than 2h before"),
+        (far * 40, "no value is of"),
+    ):
+        stale = table.set_column(place, "hour", pa.array(hours, table["hour"].type))
+        (found,) = check_table(stale, system, as_of=as_of).violations
+        assert words in str(found)
+
+
+def test_nan_breaks_no_condition(shop: Any) -> None:
+    check = {"column": "temp", "condition": "temp < 1000", "severity": "Warn"}
+    _, table = checked(shop, check)
+    temps = pa.array([float("nan"), *[1.0] * 39])
+    report, _ = checked(shop, check, table=table.set_column(table.column_names.index("temp"), "temp", temps))
+    assert not report.violations
