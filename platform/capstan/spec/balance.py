@@ -9,7 +9,7 @@ from pydantic import Field
 
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.grammar import SpecModel
-from capstan.spec.rule import Breach, Cel, rule
+from capstan.spec.rule import UNTRIED, Breach, Cel, rule
 from capstan.spec.tasks import TASK_FACTS
 from capstan.spec.units import Flag, Number, Whole
 
@@ -75,4 +75,31 @@ def rows_are_balanced_or_weighed(spec: MLSystemSpec) -> Iterator[Breach]:
         yield Breach(("spec", "training", "balance"))
 
 
-RULES = (classes_are_balanced, rows_are_balanced_or_weighed)
+@rule(
+    "counts rows of rare classes more, as training.balance does; keep one of the two",
+    why_no_cel=UNTRIED,
+)
+def rows_are_balanced_or_weigh_more(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, candidate in enumerate(spec.training.candidates):
+        if spec.training.balance is not None and getattr(candidate.chosen, "class_weights", None) is not None:
+            place = ("spec", "training", "candidates", index, candidate.key, "classWeights")
+            yield Breach(place, candidate.chosen.class_weights)
+
+
+@rule(
+    "stops by rows that training.balance would make or repeat; drop one of the two, or take multilayerPerceptron",
+    why_no_cel=UNTRIED,
+)
+def no_network_stops_by_balanced_rows(spec: MLSystemSpec) -> Iterator[Breach]:
+    for index, candidate in enumerate(spec.training.candidates):
+        network = candidate.neural_network
+        if spec.training.balance is not None and network is not None and network.early_stopping is not None:
+            yield Breach(("spec", "training", "candidates", index, candidate.key, "earlyStopping"))
+
+
+RULES = (
+    classes_are_balanced,
+    rows_are_balanced_or_weighed,
+    rows_are_balanced_or_weigh_more,
+    no_network_stops_by_balanced_rows,
+)

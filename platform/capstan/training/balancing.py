@@ -113,7 +113,8 @@ def _between(
             f"training.balance.neighbors: SMOTE looks for {balance.neighbors} neighbours of a row within its class, "
             f"and {name!r} has {rows} rows to learn from; write fewer than {rows}, or `method: Oversample`"
         )
-    coded = lesson.categorical
+    # Codes of more categories than trees can split as such are no numbers either.
+    coded = lesson.categorical if lesson.coded is None else lesson.coded
     arguments = {
         "sampling_strategy": dict(wanted),
         "random_state": lesson.seed,

@@ -30,3 +30,29 @@ def test_a_ratio_above_one_and_another_method_are_refused_by_name() -> None:
     found = dict(mistakes("flight-delays", training={"balance": {"method": "Smote", "ratio": 2}}))
     assert "SMOTE" in found["training.balance.method"]
     assert "1" in found["training.balance.ratio"]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "field", "said"),
+    [
+        (
+            {"name": "x", "randomForest": {"classWeights": "Balanced"}},
+            "randomForest.classWeights",
+            "'Balanced' counts rows of rare classes more, as training.balance does; keep one of the two",
+        ),
+        (
+            {"name": "x", "neuralNetwork": {"earlyStopping": {}}},
+            "neuralNetwork.earlyStopping",
+            "stops by rows that training.balance would make or repeat",
+        ),
+    ],
+)
+def test_what_goes_by_the_rows_as_they_came_is_not_beside_balanced_ones(
+    candidate: dict[str, object], field: str, said: str
+) -> None:
+    plain = {"candidates": [{"name": "baseline", "mostFrequent": {}}, candidate]}
+    choose = {"choose": {"metric": "rocAuc"}}
+    assert mistakes("flight-delays", training=plain | choose) == []
+    ((path, message),) = mistakes("flight-delays", training=plain | choose | BALANCE)
+    assert path == f"training.candidates[1].{field}"
+    assert said in message

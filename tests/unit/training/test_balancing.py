@@ -205,3 +205,31 @@ def test_effective_numbers_are_those_of_the_paper() -> None:
     expected = (1 - 0.999) / (1 - 0.999**counts)
     assert found[TRUTH][0] / found[~TRUTH][0] == pytest.approx(expected[1] / expected[0])
     assert plain < weights[1] < weights[0], "it counts rare rows more, and less than Balanced"
+
+
+def test_codes_of_very_many_categories_are_taken_from_neighbours_too() -> None:
+    many = np.column_stack([MATRIX[:, 0], RNG.integers(0, 300, ROWS)]).astype(np.float64)
+    coded = np.array([False, True])
+    made = balanced(replace(lesson("SMOTE"), matrix=many, categorical=np.array([False, False]), coded=coded))
+    assert set(made.matrix[:, 1]) <= set(many[:, 1])
+
+
+@pytest.mark.parametrize("method", ["SMOTE", "Oversample", "Undersample"])
+def test_a_machine_finds_its_probabilities_on_rows_as_they_came(method: str) -> None:
+    fitted = fit_model(candidate("supportVectorMachine", kernel="Linear"), {}, lesson(method))
+    assert fitted.predict_proba(MATRIX)[:, 1].mean() == pytest.approx(TRUTH.mean(), abs=0.015)
+
+
+def test_a_perceptron_counts_its_passes_on_columns_made_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    from capstan.training.families import multilayer_perceptron
+
+    def loss(model: Any, newest: Lesson) -> float:
+        seen.append(newest.matrix.mean(axis=0))
+        return 1.0 / len(seen)
+
+    monkeypatch.setattr(multilayer_perceptron, "_loss", loss)
+    shifted = replace(lesson(), matrix=MATRIX + 5000.0)
+    settings = {"epochs": 2, "layers": [2], "earlyStopping": {}}
+    fit_model(candidate("multilayerPerceptron", **settings), {}, shifted)
+    assert np.abs(seen[0]).max() < 1

@@ -95,6 +95,7 @@ class StackingFamily:
             lesson.chosen(slice(begin, None)),
             matrix=np.concatenate([said for _, said in answered]),
             categorical=None,
+            coded=None,
         )
         if (labels := LABELS[last.label].tally(last.truth)).is_constant:
             raise InvalidDataError(

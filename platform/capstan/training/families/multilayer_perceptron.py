@@ -40,7 +40,7 @@ class MultilayerPerceptronFamily:
                 lesson, truth=labels(np.asarray(lesson.truth, dtype=np.float64).reshape(-1, 1))[:, 0]
             )
         alike = replace(lesson, matrix=scale(lesson.matrix))
-        epochs = settings.epochs if settings.early_stopping is None else _enough(settings, alike)
+        epochs = settings.epochs if settings.early_stopping is None else _enough(settings, lesson, scale)
         model = _estimator(settings, alike, max_iter=epochs, random_state=lesson.seed)
         with warnings.catch_warnings():
             # It says that it could learn longer, which `epochs` decides.
@@ -118,11 +118,14 @@ def _estimator(settings: MultilayerPerceptron, lesson: Lesson, **arguments: Any)
     )
 
 
-def _enough(settings: MultilayerPerceptron, lesson: Lesson) -> int:
+def _enough(settings: MultilayerPerceptron, lesson: Lesson, scale: Scale) -> int:
     """After how many passes the newest rows are answered best."""
     stopping = settings.early_stopping
     assert stopping is not None
-    older, newest = lesson.without_newest(stopping.share)
+    # Balanced rows go back to those that came, so they are made alike only now.
+    older, newest = (
+        replace(rows, matrix=scale(rows.matrix)) for rows in lesson.without_newest(stopping.share)
+    )
     # One stream of numbers for all passes: each would else shuffle the rows alike.
     model = _estimator(settings, older, random_state=np.random.RandomState(lesson.seed))
     classes = {"classes": np.unique(older.truth)} if lesson.label in CLASSES else {}

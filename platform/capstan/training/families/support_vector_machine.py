@@ -107,17 +107,22 @@ def _curves(settings: SupportVectorMachine, lesson: Lesson, against: npt.NDArray
     """(machines, 2): slope and intercept that make probabilities of values; the newest rows say which."""
     from sklearn.linear_model import LogisticRegression
 
-    begin = math.ceil(len(lesson.truth) * (1 - CALIBRATION_SHARE))
-    older, newest = lesson.chosen(slice(None, begin)), lesson.chosen(slice(begin, None))
-    found = []
+    natural = lesson if lesson.unbalanced is None else lesson.unbalanced
+    begin = math.ceil(len(natural.truth) * (1 - CALIBRATION_SHARE))
+    older, newest = natural.chosen(slice(None, begin)), natural.chosen(slice(begin, None))
     for one in against:
         for rows, words in ((older, "older"), (newest, "newest")):
             if len(np.unique(rows.truth == one)) < 2:
                 raise InvalidDataError(
-                    f"supportVectorMachine: the {words} {len(rows.truth):,} of {len(lesson.truth):,} rows do not hold "
+                    f"supportVectorMachine: the {words} {len(rows.truth):,} of {len(natural.truth):,} rows do not hold "
                     f"both {one} and other labels, and probabilities are fitted on the newest fifth; train on more "
                     "rows, or take another family"
                 )
+    if natural is not lesson:
+        # Of balanced rows none that is made of a newest one is learnt from.
+        older, newest = lesson.without_newest(CALIBRATION_SHARE)
+    found = []
+    for one in against:
         values = _machine(settings, older, older.truth == one, of_classes=True).values(newest.matrix)
         curve = LogisticRegression(C=1e6).fit(
             values.reshape(-1, 1), newest.truth == one, sample_weight=newest.weights
