@@ -96,4 +96,7 @@ def _choice(job: Job, model: PlannedModel, found: Mapping[str, dict[str, Any]]) 
         failures={name: failure for name in values if (failure := found[name]["failure"])},
         baselines={model.fit_name(one) for one in model.candidates if one.is_baseline},
         accept_baseline_alone=training.choose.baseline_alone == "Accept",
+        left_out={
+            name: why for name in model.fit_names if name in found and (why := found[name].get("left_out"))
+        },
     )

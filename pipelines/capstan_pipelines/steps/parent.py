@@ -126,6 +126,12 @@ def _why_not(
         return f"{name} was trained for another task or label"
     if before.spec.data.time_zone != job.system.spec.data.time_zone:
         return f"`data.timeZone` has changed since {name}"
+    if before.spec.data.query != job.system.spec.data.query:
+        return f"`data.query` has changed since {name}"
+    if before.spec.training.balance is not None:
+        return f"{name} has learnt balanced rows (`training.balance`), and newer rows have other shares"
+    if before.spec.training.reweigh != job.system.spec.training.reweigh:
+        return f"`training.reweigh` has changed since {name}"
     return _other_model(
         job.system, candidate, name, _made_by(before, model.name, manifest)
     ) or _other_features(job, name, model, theirs, folder)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from capstan.spec.system import MLSystemSpec
 
 SEARCHED_SHARE = 0.8
-"""Share of `training.fitDeadline` that a search may take: what it found is fitted once more after it."""
+"""Share of `training.fitDeadline` that a search may take: what it found may have to be fitted once more."""
 
 
 _WHY_NO_SEARCH = {
@@ -161,7 +161,7 @@ def a_search_ends_before_the_deadline(spec: MLSystemSpec) -> Iterator[Breach]:
             yield Breach(
                 (*location, "time"),
                 message=f"{format_duration(search.time)} is above {SEARCHED_SHARE:.0%} of training.fitDeadline "
-                f"({format_duration(deadline)}), which leaves no time to fit what was found; write less, or raise it",
+                f"({format_duration(deadline)}), which may leave no time for the last fit; write less, or raise it",
             )
 
 

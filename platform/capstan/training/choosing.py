@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from capstan.errors import InvalidDataError
 from capstan.spec.tasks import MetricFacts
@@ -28,11 +29,12 @@ def choose(
     failures: Mapping[str, str],
     baselines: Collection[str] = (),
     accept_baseline_alone: bool = False,
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> Choice:
     """The choice among `values`, which are in the order of the file, simplest first; nan where there is no value.
 
-    Raises InvalidDataError with all reasons if no candidate has a value, or if all that have one are among `baselines`
-    because the others failed and `accept_baseline_alone` is not set.
+    `left_out`: why others were not tried. Raises InvalidDataError with all reasons if no candidate has a value, or if
+    all that have one are among `baselines` because the others failed and `accept_baseline_alone` is not set.
     """
     known = {name: value for name, value in values.items() if math.isfinite(value)}
     failed = {
@@ -42,6 +44,7 @@ def choose(
     }
     listed = "".join(f"\n  {name}: {reason}" for name, reason in failed.items())
     if not known:
+        listed += "".join(f"\n  {name} is left out: {reason}" for name, reason in left_out.items())
         raise InvalidDataError(f"training.candidates: none can be chosen{listed}")
     if failed and not accept_baseline_alone and all(name in baselines for name in known):
         raise InvalidDataError(

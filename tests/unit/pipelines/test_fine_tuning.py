@@ -43,6 +43,8 @@ def document(**changes: Any) -> dict[str, Any]:
             ],
         )
     }
+    spec["training"] |= {"reweigh": changes["reweigh"]} if "reweigh" in changes else {}
+    spec["data"] |= {"query": changes["query"]} if "query" in changes else {}
     spec["features"] = changes.get("features", [{"name": "delay", "numeric": {}}])
     spec["data"]["split"] = {"byTime": {"validation": "7d", "test": changes.get("test", "7d")}}
     spec["evaluation"] = {"gates": []}
@@ -183,12 +185,14 @@ OTHERS = [
             {"features": [{"name": "delay", "numeric": {"scale": "ZScore"}}]},
             "features have changed since v1: delay",
         ),
+        ({"reweigh": {"by": ["delay"]}}, "`training.reweigh` has changed since v1"),
+        ({"query": "select * from rows where true"}, "`data.query` has changed since v1"),
         (
             {"test": "35d"},
             "v1 has learnt rows up to 2024-02-18 00:00 UTC, and the validation window begins at",
         ),
     ],
-    ids=["settings", "family", "features", "rows-that-it-knows"],
+    ids=["settings", "family", "features", "weights", "query", "rows-that-it-knows"],
 )
 def test_a_champion_that_it_can_not_go_on_with_leaves_it_out_in_words(
     changes: dict[str, Any], why: str, home: Path, champion: ModelVersion, tmp_path: Path

@@ -93,3 +93,10 @@ def test_a_baseline_that_nothing_beats_is_taken(values: dict[str, float]) -> Non
 def test_a_candidate_whose_metric_is_not_defined_has_failed() -> None:
     choice = choose({"plain": 0.6, "own": math.nan}, metric=ROC_AUC, within=0, failures={})
     assert choice.failed == {"own": "rocAuc is not defined on the validation rows"}
+
+
+def test_without_any_value_what_was_left_out_is_told_too() -> None:
+    with pytest.raises(
+        InvalidDataError, match=r"none can be chosen\n  onward is left out: there is no version yet"
+    ):
+        choose({}, metric=ROC_AUC, within=0, failures={}, left_out={"onward": "there is no version yet"})

@@ -27,7 +27,7 @@ from capstan.testing.lessons import lesson
 from capstan.training.cases import Cases
 from capstan.training.cost import FitCost, size_of
 from capstan.training.factories import importable
-from capstan.training.families import Value, Values
+from capstan.training.families import SearchSpace, Value, Values
 from capstan.training.fitting import FittedCandidate, fit_candidate, predict
 from capstan.training.search import (
     Budget,
@@ -42,7 +42,7 @@ from capstan.training.search import (
     settings_of,
 )
 from capstan.training.search.best_model import BestModel, Kept
-from capstan.training.search.on_validation import search_candidate, spread
+from capstan.training.search.on_validation import _members, search_candidate, spread
 from capstan.training.search.study import Study
 from capstan.training.search.trial import Trial, goes_on
 
@@ -515,6 +515,17 @@ def test_what_a_journal_is_bound_to_is_rows_candidates_seed_and_metric(tmp_path:
     assert again(one, scored_by="logLoss") == 3
     assert again(one, scored_by="logLoss", seed=4) == 3
     assert again(searching(trials=3, ranges=[{"of": "line", "setting": "l2", "min": 1, "max": 2}])) == 3
+
+
+def test_a_journal_is_bound_to_what_an_ensemble_is_made_of_too() -> None:
+    members = [
+        Candidate.model_validate({"name": "tree", "decisionTree": {"maxDepth": depth}}) for depth in (1, 6)
+    ]
+    bag = Candidate.model_validate({"name": "bag", "bagging": {"of": "tree"}})
+    whole = Candidate.model_validate({"name": "all", "voting": {"of": ["bag", "line"]}})
+    searched = [Searched(whole, SearchSpace((), 0))]
+    for member in members:
+        assert _members(searched, [member, bag]) == [bag, member]
 
 
 def test_no_process_is_left_behind() -> None:

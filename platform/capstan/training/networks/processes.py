@@ -51,7 +51,8 @@ def log_of(folder: Path, rank: int) -> Path:
 
 
 def _started(folder: Path, rank: int, processes: int, threads: int) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", _WORKER, str(folder), str(rank), str(processes), str(threads)]
+    # Modules of the working folder are not its own.
+    words = [sys.executable, "-P", "-m", _WORKER, str(folder), str(rank), str(processes), str(threads)]
     with log_of(folder, rank).open("wb") as log:
         # Its standard input ends when this process does, however that ends.
         return subprocess.Popen(

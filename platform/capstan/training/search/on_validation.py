@@ -101,7 +101,7 @@ def search_candidate(
             budget,
             seed=seed,
             journal=journal,
-            bound_to=_fingerprint(known, searched, budget, scored_by),
+            bound_to=_fingerprint(known, searched, others, budget, scored_by),
             tell=tell,
         )
     if found.best is None:
@@ -128,6 +128,7 @@ def spread(lesson: Lesson, share: float) -> Lesson:
 def _fingerprint(
     known: Sequence[tuple[Lesson, Floats, Cases]],
     searched: Sequence[Searched],
+    others: Sequence[Candidate],
     budget: Budget,
     scored_by: str,
 ) -> str:
@@ -136,15 +137,37 @@ def _fingerprint(
     arrays = (
         array
         for lesson, judged, judges in known
-        for array in (lesson.matrix, lesson.truth, lesson.weights, lesson.groups, judged, judges.truth)
+        for array in (
+            *(lesson.matrix, lesson.truth, lesson.weights, lesson.groups, lesson.categorical, lesson.coded),
+            *(judged, judges.truth, judges.weights),
+        )
     )
     for array in arrays:
         if array is not None:
             plain = array.astype(str) if array.dtype == object else np.ascontiguousarray(array)
             found.update(repr((plain.shape, plain.dtype.str)).encode())
             found.update(plain.data if plain.size else b"")
+        else:
+            found.update(b"none")
     for one in searched:
         found.update(one.candidate.model_dump_json(by_alias=True).encode())
         found.update(repr(one.space.dimensions).encode())
-    found.update(repr((known[0][0].seed, known[0][0].balance, budget.halving, scored_by)).encode())
+    for member in _members(searched, others):
+        found.update(member.model_dump_json(by_alias=True).encode())
+    lesson = known[0][0]
+    found.update(
+        repr((lesson.seed, lesson.balance, lesson.flagged_share, budget.halving, scored_by)).encode()
+    )
     return found.hexdigest()
+
+
+def _members(searched: Sequence[Searched], others: Sequence[Candidate]) -> list[Candidate]:
+    """Those that the searched ones are made of, and what these are made of."""
+    names, found = [name for one in searched for name in one.candidate.chosen.made_of], []
+    by_name = {one.name: one for one in others}
+    while names:
+        member = by_name.get(names.pop())
+        if member is not None and member not in found:
+            found.append(member)
+            names += member.chosen.made_of
+    return found
