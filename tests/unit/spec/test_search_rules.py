@@ -22,7 +22,7 @@ REFUSED = {
     "no trial": ("{of: [trees], trials: 0}", "trials", "0 is below 1; write 1 or more"),
     "too few trials": ("{of: [logistic, trees], trials: 1}", "trials", "1 is too few to try each of 2 candidates as it is written; write 2 or more"),
     "no time": ("{of: [trees], time: 0s}", "time", "0s"),
-    "too much time": ("{of: [trees], time: 11h}", "time", "11h is above 80% of training.fitDeadline (12h), which leaves no time to fit what was found; write less, or raise it"),
+    "too much time": ("{of: [trees], time: 11h}", "time", "11h is above 80% of training.fitDeadline (12h), which may leave no time for the last fit; write less, or raise it"),
     "no process": ("{of: [trees], parallel: 0}", "parallel", "0 is below 1"),
     "no round": ("{of: [trees], prune: {rounds: 0}}", "prune.rounds", "0 is below 1"),
     "range of another candidate": ("{of: [trees], ranges: [{of: logistic, setting: l2, min: 1, max: 2}]}", "ranges[0].of", "'logistic' is not searched here; `of` names trees"),
