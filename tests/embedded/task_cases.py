@@ -36,7 +36,9 @@ START = date(2026, 1, 19)
 SHIFTED = datetime(2026, 2, 12, tzinfo=UTC)
 DAYS = 55
 ROWS_A_DAY = 60
-EXPLAINED = ("Importance of columns", "Learning curve", "Ladder")
+EXPLAINED = ("Importance of columns", "Learning curve")
+"""Titles of tables that every run has, of the test rows."""
+OF_ALL = (*EXPLAINED, "Parts", "Groups in the data: kind", "Ladder")
 """Titles of tables that every run has, last."""
 
 
@@ -58,7 +60,7 @@ class Case:
     """Keys of `data.keys` beside id and time, and which column they name."""
     label_column: str = ""
     """Column of the stored labels that holds them."""
-    tables: tuple[str, ...] = ("Slices by kind", *EXPLAINED)
+    tables: tuple[str, ...] = ("Slices by kind", *OF_ALL)
     """Titles of what the page shows of the test window beside the metrics."""
     also: Callable[[Floats, NDArray[Any]], Mapping[str, NDArray[Any]]] = lambda *_: {}
     """Further columns out of the same score and its labels, or others in place of those that are there."""
@@ -155,7 +157,7 @@ CASES: Mapping[str, Case] = {
         tensors={"probabilities": "FP64", "label": "BYTES"},
         bad={"constant": _shares, "swapped": _swapped},
         label_column="label_text",
-        tables=("Confusion matrix", "Slices by kind", *EXPLAINED),
+        tables=("Confusion matrix", "Slices by kind", *OF_ALL),
     ),
     "Regression": Case(
         objective={"task": "Regression", "target": "truth", "losses": {"maximumError": 60}},
@@ -194,7 +196,7 @@ CASES: Mapping[str, Case] = {
         tensors={"score": "FP64", "flagged": "BOOL"},
         bad={"restless": _restless},
         label_column="label_boolean",
-        tables=("Flags and labels", "Slices by kind", *EXPLAINED),
+        tables=("Flags and labels", "Slices by kind", *OF_ALL),
     ),
     "two models": Case(
         objective={"task": "BinaryClassification", "target": "truth"},
@@ -216,7 +218,7 @@ CASES: Mapping[str, Case] = {
         },
         bad={"one of two": _one_reversed},
         label_column="label_boolean",
-        tables=("Confusion matrix", "Models, each by its own label", "Slices by kind", *EXPLAINED),
+        tables=("Confusion matrix", "Models, each by its own label", "Slices by kind", *OF_ALL),
     ),
 }
 

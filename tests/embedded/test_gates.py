@@ -60,8 +60,14 @@ def test_a_biased_model_is_refused_and_a_reweighed_one_of_the_same_file_passes(
         "Gate: ROC-AUC by origin",
         "Fairness: DemographicParity by carrier",
         *EXPLAINED,
+        "Parts",
+        "Groups in the data: origin",
+        "Groups in the data: carrier",
+        "Ladder",
     ]
-    for title in titles[:-1]:
+    for title in titles[:-4]:
         assert f"{title} of the test window" in shown
+    assert "Parts of the labelled rows" in shown
+    assert "Groups in the data: carrier of the rows before the test" in shown
     assert "Ladder of the validation rows" in shown
     assert "gate DemographicParity not passed" in shown
