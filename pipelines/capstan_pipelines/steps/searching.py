@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from capstan.training.search import Found, Progress, Trial
     from capstan.training.search.best_model import Kept
 
-_LIBRARIES = ("capstan-mlops", "scikit-learn", "optuna")
+_LIBRARIES = ("capstan-mlops", "scikit-learn", "optuna", "torch", "imbalanced-learn")
+"""Those of which another release may fit another model; some are extras."""
 STUDIES = "studies"
 """Folder of the run with a journal for each search, so that a run that is started again goes on with its trials."""
 
@@ -94,7 +95,7 @@ def _scored_by(job: Job, metric: Metric) -> str:
     code = hashlib.blake2b(digest_size=16)
     for file in sorted(job.factories.rglob("*.py")) if job.factories.is_dir() else ():
         code.update(str(file.relative_to(job.factories)).encode() + b"\0" + file.read_bytes())
-    versions = [f"{library} {version(library)}" for library in _LIBRARIES]
+    versions = [f"{library} {_version(library)}" for library in _LIBRARIES]
     return ", ".join([metric.name, *versions, code.hexdigest()])
 
 
@@ -163,3 +164,10 @@ def _trial(trial: Trial, facts: MetricFacts) -> Mapping[str, Any]:
         "seconds": round(trial.seconds, 3),
         "why": trial.why,
     }
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"

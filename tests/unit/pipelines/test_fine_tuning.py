@@ -19,6 +19,7 @@ from unit.pipelines.test_own_metric import DOCUMENT, Trained, write_home
 from capstan.domain.training import TrainingRequest
 from capstan.domain.triggers import Trigger, TriggerKind
 from capstan.domain.versions import ModelVersion, RunName, SystemName, VersionName
+from capstan.errors import InvalidDataError
 from capstan.training.job import Job, Places, write_job
 from capstan.training.result import read_result
 from capstan_pipelines.steps import choose, evaluate, extract, fit, package, parent, refit, register, split
@@ -293,3 +294,22 @@ def test_of_several_models_one_goes_on_with_its_own_part_of_the_champion(home: P
     after = OfTwo(tmp_path / "after", home, AS_OF, champion)
     assert (before.trees, after.trees) == ([10, 10], [17, 10])
     assert json.loads((after.folder / "model" / "manifest.json").read_text())["parent"] == "v1"
+
+
+def test_a_champion_that_has_learnt_balanced_rows_leaves_it_out(
+    first: Trained, second: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(first.model, tmp_path / "model")
+    spec = json.loads((tmp_path / "model" / "spec.json").read_text())
+    spec["spec"]["training"]["balance"] = {"method": "Oversample"}
+    spec["spec"]["training"]["candidates"].pop()
+    (tmp_path / "model" / "spec.json").write_text(json.dumps(spec))
+    monkeypatch.setattr(parent, "champion_folder", lambda *_: tmp_path / "model")
+    fit.run(str(second.folder / "job"), "onward", str(second.folder / "cases"), str(tmp_path / "fitted"))
+    assert json.loads((tmp_path / "fitted").read_text())["left_out"].startswith("v1 has learnt balanced rows")
+
+
+def test_a_run_in_which_nothing_can_be_chosen_tells_what_was_left_out(first: Trained, tmp_path: Path) -> None:
+    (tmp_path / "onward").write_text(json.dumps(fitted(first)))
+    with pytest.raises(InvalidDataError, match="onward is left out: there is no version yet to go on with"):
+        choose.run(str(first.folder / "job"), [str(tmp_path / "onward")], str(tmp_path / "choice"))

@@ -517,6 +517,17 @@ def test_what_a_journal_is_bound_to_is_rows_candidates_seed_and_metric(tmp_path:
     assert again(searching(trials=3, ranges=[{"of": "line", "setting": "l2", "min": 1, "max": 2}])) == 3
 
 
+def test_a_search_of_an_ensemble_begins_anew_once_a_member_has_other_settings(tmp_path: Path) -> None:
+    bag = candidate("bag", bagging={"of": "tree", "members": 2})
+    heard: list[int] = []
+    for depth, anew in ((1, 2), (1, 0), (6, 2)):
+        heard.clear()
+        members = (candidate("tree", decisionTree={"maxDepth": depth}), bag)
+        one = searching(of=(bag,), trials=2)
+        found(one, members, journal=tmp_path / "journal", tell=lambda _: heard.append(1))
+        assert len(heard) == anew, depth
+
+
 def test_a_journal_is_bound_to_what_an_ensemble_is_made_of_too() -> None:
     members = [
         Candidate.model_validate({"name": "tree", "decisionTree": {"maxDepth": depth}}) for depth in (1, 6)

@@ -201,3 +201,21 @@ def test_a_stack_whose_later_rows_have_one_class_says_what_to_do() -> None:
             InvalidDataError, match=r"stacking: the newest 500 of 600 rows, .* take more `folds`"
         ):
             fitted(early, "stacking", of=["odds", "trees"], final=final)
+
+
+def test_the_last_model_of_a_stack_takes_no_answer_for_a_code_of_a_category() -> None:
+    given = lesson("Number")
+    columns = given.matrix.shape[1]
+    codes = np.arange(columns) == columns - 1
+    seen: list[Lesson] = []
+
+    def last(one: Lesson) -> Any:
+        seen.append(one)
+        return fit_model(MEMBERS[0], {}, one)
+
+    members = {**fits_of(MEMBERS), "last": last}
+    fitted(
+        replace(given, categorical=codes, coded=codes, candidates=members),
+        "stacking", of=["line", "near"], final="last",
+    )  # fmt: skip
+    assert [(one.categorical, one.coded) for one in seen] == [(None, None)]
