@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from capstan.data.memory import machine_memory
 from capstan.data.sql_errors import in_words
+from capstan.data.syntax import nodes
 from capstan.data.text_types import quote
 from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
@@ -54,7 +55,7 @@ def ordered_by_condition(condition: str, field: str) -> tuple[str, ...]:
     Beside a text such as 'b' a column is text by the condition's word.
     """
     found: list[str] = []
-    for part in _parts(_tree(condition, field)):
+    for part in nodes(_tree(condition, field)):
         if part.get("type") in _ORDERS:
             operands = [part[name] for name in _OPERANDS if name in part]
             if not any(map(_is_word, operands)):
@@ -115,20 +116,9 @@ def _first_line(error: duckdb.Error) -> str:
 
 
 def _names(tree: Any) -> Iterator[str]:
-    for part in _parts(tree):
+    for part in nodes(tree):
         if part.get("class") == "COLUMN_REF" and part.get("column_names"):
             yield str(part["column_names"][-1])
-
-
-def _parts(tree: Any) -> Iterator[dict[str, Any]]:
-    left = [tree]
-    while left:
-        part = left.pop()
-        if isinstance(part, dict):
-            yield part
-            left += part.values()
-        elif isinstance(part, list):
-            left += part
 
 
 def _is_word(operand: Any) -> bool:

@@ -32,7 +32,7 @@ class Syntax:
         renamed: dict[str, set[str]] = {}
         ordered: set[str] = set()
         cast: set[str] = set()
-        for node in _nodes(tree):
+        for node in nodes(tree):
             if node.get("class") == "COLUMN_REF" and node.get("alias"):
                 renamed.setdefault(node["alias"].casefold(), set()).update(_names(node, deep=False))
             if node.get("class") == "CAST":
@@ -65,13 +65,14 @@ def _origins(name: str, renamed: dict[str, set[str]]) -> set[str]:
 
 def _names(tree: Any, *, deep: bool = True) -> Iterator[str]:
     """Last part of the name of each column in a part of the tree, or of the part itself."""
-    nodes = _nodes(tree) if deep else iter([tree] if isinstance(tree, dict) else [])
-    for node in nodes:
+    looked_at = nodes(tree) if deep else iter([tree] if isinstance(tree, dict) else [])
+    for node in looked_at:
         if node.get("class") == "COLUMN_REF" and node.get("column_names"):
             yield str(node["column_names"][-1]).casefold()
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+def nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """All maps in a tree of DuckDB's."""
     left = [tree]
     while left:
         part = left.pop()

@@ -11,10 +11,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 import pytest
+from unit.pipelines.real_steps import run_steps
 
-from capstan.domain.training import TrainingRequest
-from capstan.domain.triggers import Trigger, TriggerKind
-from capstan.domain.versions import RunName, SystemName
 from capstan.errors import InvalidDataError, InvalidRequestError
 from capstan.exporting.columns import inputs_of
 from capstan.features import as_columns
@@ -28,8 +26,6 @@ from capstan.serving.model import Model, load
 from capstan.serving.plain_rows import PlainRows
 from capstan.serving.schema import RequestSchema
 from capstan.spec import parse
-from capstan.training.job import Places, write_job
-from capstan_pipelines.steps import check, choose, evaluate, extract, fit, refit, split
 
 AS_OF = datetime(2024, 4, 1, tzinfo=UTC)
 ZONE = "America/New_York"
@@ -86,23 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dates")
     (folder / "rows.csv").write_text("\n".join(lines()) + "\n")
     parse(DOCUMENT, base_dir=folder)
-    request = TrainingRequest(
-        RunName("run"), SystemName("visits"), Trigger(TriggerKind.INITIAL, AS_OF, "a test"), None
-    )
-    job = folder / "job"
-    places = Places(str(folder), str(folder / "secrets"), "", "", str(folder / "bentos"))
-    write_job(job, request=request, spec=DOCUMENT, places=places, champion=None)
-    at = {
-        name: str(folder / name)
-        for name in ("table", "report", "cases", "fit", "choice", "evaluation", "model", "runners_up")
-    }
-    extract.run(str(job), at["table"])
-    check.run(str(job), at["table"], at["report"])
-    split.run(str(job), at["table"], at["cases"])
-    fit.run(str(job), "linear", at["cases"], at["fit"])
-    choose.run(str(job), [at["fit"]], at["choice"])
-    evaluate.run(str(job), at["cases"], at["choice"], at["evaluation"])
-    refit.run(str(job), at["cases"], at["choice"], at["evaluation"], at["model"], at["runners_up"])
+    run_steps(folder, folder, DOCUMENT, as_of=AS_OF)
     return folder
 
 

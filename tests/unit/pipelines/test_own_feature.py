@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sent_payloads import taken
+from unit.pipelines.real_steps import run_steps
 
 from capstan.cli.asking import tensors_of
-from capstan.domain.training import TrainingRequest
-from capstan.domain.triggers import Trigger, TriggerKind
-from capstan.domain.versions import RunName, SystemName
 from capstan.monitoring.drift.reference import load_reference
 from capstan.recording.collector.declarations import Declarations
 from capstan.recording.payloads import columns_of
@@ -24,8 +22,6 @@ from capstan.serving.model import Model, load
 from capstan.serving.schema import RequestSchema
 from capstan.spec import MLSystem, parse
 from capstan.spec.presence import missing_files
-from capstan.training.job import Places, write_job
-from capstan_pipelines.steps import check, choose, evaluate, extract, fit, refit, split
 
 AS_OF = datetime(2024, 4, 1, tzinfo=UTC)
 ROWS = 3000
@@ -118,24 +114,9 @@ def write_home(home: Path) -> MLSystem:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the real steps of a training ran; the file's own folder is gone."""
     folder = tmp_path_factory.mktemp("own")
-    home, job = folder / "home", folder / "job"
+    home = folder / "home"
     assert missing_files(write_home(home)) == []
-    request = TrainingRequest(
-        RunName("run"), SystemName("visits"), Trigger(TriggerKind.INITIAL, AS_OF, "a test"), None
-    )
-    places = Places(str(home), str(folder / "secrets"), "", "", str(folder / "bentos"))
-    write_job(job, request=request, spec=DOCUMENT, places=places, champion=None)
-    at = {
-        name: str(folder / name)
-        for name in ("table", "report", "cases", "fit", "choice", "evaluation", "model", "runners_up")
-    }
-    extract.run(str(job), at["table"])
-    check.run(str(job), at["table"], at["report"])
-    split.run(str(job), at["table"], at["cases"])
-    fit.run(str(job), "linear", at["cases"], at["fit"])
-    choose.run(str(job), [at["fit"]], at["choice"])
-    evaluate.run(str(job), at["cases"], at["choice"], at["evaluation"])
-    refit.run(str(job), at["cases"], at["choice"], at["evaluation"], at["model"], at["runners_up"])
+    run_steps(folder, home, DOCUMENT, as_of=AS_OF)
     shutil.rmtree(home)
     return folder
 

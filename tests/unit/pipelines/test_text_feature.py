@@ -18,10 +18,8 @@ from pyjokes.jokes_en import jokes_en
 from pyjokes.jokes_it import jokes_it
 from pyjokes.jokes_pl import jokes_pl
 from pyjokes.jokes_ru import jokes_ru
+from unit.pipelines.real_steps import run_steps
 
-from capstan.domain.training import TrainingRequest
-from capstan.domain.triggers import Trigger, TriggerKind
-from capstan.domain.versions import RunName, SystemName
 from capstan.errors import InvalidDataError
 from capstan.exporting.columns import inputs_of
 from capstan.features import as_columns
@@ -33,8 +31,6 @@ from capstan.monitoring.estimates.seen import SeenColumn, seen_columns
 from capstan.serving.model import Model, load
 from capstan.serving.schema import RequestSchema
 from capstan.spec import parse
-from capstan.training.job import Places, write_job
-from capstan_pipelines.steps import check, choose, evaluate, extract, fit, refit, split
 
 AS_OF = datetime(2024, 4, 1, tzinfo=UTC)
 LANGUAGES = {"en": jokes_en["all"], "de": jokes_de["all"], "it": jokes_it["all"], "pl": jokes_pl["all"]}
@@ -71,25 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             at = AS_OF - timedelta(hours=2) * (len(rows) - index) - timedelta(days=4)
             table.writerow([f"j{index}", at.isoformat(), (at + timedelta(hours=1)).isoformat(), joke, name])
     parse(DOCUMENT, base_dir=folder)
-    request = TrainingRequest(
-        RunName("run"), SystemName("jokes"), Trigger(TriggerKind.INITIAL, AS_OF, "a test"), None
-    )
-    job = folder / "job"
-    places = Places(str(folder), str(folder / "secrets"), "", "", str(folder / "bentos"))
-    write_job(job, request=request, spec=DOCUMENT, places=places, champion=None)
-    at_of = {
-        name: str(folder / name)
-        for name in ("table", "report", "cases", "fit", "choice", "evaluation", "model", "runners_up")
-    }
-    extract.run(str(job), at_of["table"])
-    check.run(str(job), at_of["table"], at_of["report"])
-    split.run(str(job), at_of["table"], at_of["cases"])
-    fit.run(str(job), "linear", at_of["cases"], at_of["fit"])
-    choose.run(str(job), [at_of["fit"]], at_of["choice"])
-    evaluate.run(str(job), at_of["cases"], at_of["choice"], at_of["evaluation"])
-    refit.run(
-        str(job), at_of["cases"], at_of["choice"], at_of["evaluation"], at_of["model"], at_of["runners_up"]
-    )
+    run_steps(folder, folder, DOCUMENT, as_of=AS_OF)
     return folder
 
 

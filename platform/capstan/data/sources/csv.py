@@ -9,14 +9,13 @@ Columns are read by their place, so that a header may hold what SQL cannot, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import duckdb
 
 from capstan.data.moments import TEXT
 from capstan.data.sources.csv_complaints import complaint, first_reject, line_of_record
 from capstan.data.sources.csv_header import LF, CsvFile, read_header, with_plain_line_ends
-from capstan.data.sources.files import sql_file
+from capstan.data.sources.files import own_folder, sql_file
 from capstan.data.sources.known_rows import copy_known_rows, numbered_texts, require_time_column
 from capstan.data.sources.object_storage import local_files
 from capstan.data.sources.plain_text import plain_text
@@ -146,9 +145,8 @@ class CsvReader:
             self._options = _LONG_LINES
             return True
         if _NO_STATE in message and not self._copies:
-            folder = self._reading.connection.execute("select current_setting('temp_directory')").fetchone()
             for index, file in enumerate(self._files):
-                copy = Path(folder[0] if folder else ".") / f"{self._reading.source.name}-{index}.csv"
+                copy = own_folder(self._reading) / f"{self._reading.source.name}-{index}.csv"
                 with_plain_line_ends(file, copy)
                 self._copies[file.path] = str(copy)
             return True

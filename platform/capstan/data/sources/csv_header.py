@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capstan.data.sources.files import opened
-from capstan.data.sources.plain_text import PlainText
+from capstan.data.sources.plain_text import DELIMITERS, PlainText
 from capstan.data.sources.reading import Reading
 from capstan.errors import InvalidDataError
 from capstan.spec.data import CsvSource
 
-_DELIMITERS = ",;\t|"
 LF, CR_LF = r"\n", r"\r\n"
 """Line ends in DuckDB's words."""
 _LONGEST = 4 * 2**20
@@ -85,7 +84,7 @@ def read_header(reading: Reading, settings: CsvSource, text: PlainText) -> CsvFi
     if not first.strip():
         raise InvalidDataError(f"{reading.field}: {shown} is empty; its first line must name the columns")
     outside = "".join(first.split('"')[::2])
-    delimiter = settings.delimiter or text.delimiter or max(_DELIMITERS, key=outside.count)
+    delimiter = settings.delimiter or text.delimiter or max(DELIMITERS, key=outside.count)
     quote = settings.quote or '"'
     names = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter, quotechar=quote))
     if settings.quote is None and all(

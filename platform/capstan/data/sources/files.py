@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from capstan.data.sources.reading import Reading
@@ -11,6 +12,7 @@ from capstan.data.text_types import literal
 from capstan.errors import InvalidDataError
 from capstan.spec.presence import PATTERN, is_pattern, pattern_files
 
+_GZIP = b"\x1f\x8b"
 _PACKED = {
     b"PK\x03\x04": "a zip file",
     b"\x28\xb5\x2f\xfd": "packed with Zstandard",
@@ -41,6 +43,20 @@ def files_of(reading: Reading, path: str, suffixes: Sequence[str]) -> list[str]:
     return found
 
 
+def has_gzip_mark(file: str | Path) -> bool:
+    """Whether the file is packed with gzip, by its first bytes."""
+    with open(file, "rb") as opened:
+        return opened.read(len(_GZIP)) == _GZIP
+
+
+def own_folder(reading: Reading) -> Path:
+    """The extraction's folder, for copies that are read in place of files; it goes with the extraction."""
+    found = reading.connection.execute("select current_setting('temp_directory')").fetchone()
+    folder = Path(found[0] if found else ".")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def is_gzip(reading: Reading, file: str) -> bool:
     """Whether the file is packed with gzip, by its first bytes; raises InvalidDataError for other packers."""
     with open(file, "rb") as opened:
@@ -51,7 +67,7 @@ def is_gzip(reading: Reading, file: str) -> bool:
                 f"{reading.field}: {reading.shown(file)} is {what}; unpack it, or pack it with gzip, "
                 "which is read as it is"
             )
-    return first.startswith(b"\x1f\x8b")
+    return first.startswith(_GZIP)
 
 
 def opened(file: str, packed: bool) -> BinaryIO:

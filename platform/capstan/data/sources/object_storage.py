@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import duckdb
@@ -23,7 +22,7 @@ from pyarrow import fs
 
 from capstan.artifacts.complaints import Names, storage_complaint
 from capstan.artifacts.store import object_storage
-from capstan.data.sources.files import files_of
+from capstan.data.sources.files import files_of, own_folder
 from capstan.data.sources.reading import Reading
 from capstan.data.sources.secret_text import secret_text
 from capstan.errors import InvalidDataError
@@ -90,8 +89,7 @@ class ObjectStorage:
 
     def copies(self, suffixes: Sequence[str]) -> list[str]:
         """Copies of the files in the extraction's own folder."""
-        rows = self._reading.connection.execute("select current_setting('temp_directory')").fetchone()
-        folder = Path(rows[0] if rows else ".") / self._protocol
+        folder = own_folder(self._reading) / self._protocol
         copied = []
         with self._told(self._path):
             names = self._names(suffixes)

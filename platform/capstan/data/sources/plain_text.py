@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from capstan.data.sources.files import is_gzip, opened
+from capstan.data.sources.files import has_gzip_mark, is_gzip, opened, own_folder
 from capstan.data.sources.reading import Reading
 from capstan.errors import InvalidDataError
 from capstan.spec.data import CsvSource
@@ -27,7 +27,8 @@ _DELIMITER_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=(.)\r?\n", re.IGNORECASE)
 _BLOCK = 2**20
 _LOOKED_AT = 30
 _LONGEST = 2**16
-_DELIMITERS = (",", ";", "\t", "|")
+DELIMITERS = ",;\t|"
+"""What may stand between two values without being stated."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def plain_text(reading: Reading, settings: CsvSource, file: str, number: int) ->
                 f"{reading.field}.csv.encoding: {shown} is UTF-8 text, not {settings.encoding}, in which its letters "
                 "would be others; drop encoding"
             )
-        copy = _folder(reading) / f"{reading.source.name}-{number}-text.csv"
+        copy = own_folder(reading) / f"{reading.source.name}-{number}-text.csv"
         _copy(reading, PlainText(file, shown, packed, skipped), encoding or "utf-8", copy)
     except (EOFError, OSError, zlib.error) as error:
         raise InvalidDataError(
@@ -83,7 +84,7 @@ def plain_text(reading: Reading, settings: CsvSource, file: str, number: int) ->
 
 def guessed_encoding(file: Path) -> str | None:
     """None for UTF-8 and for what says itself what it is, else the usual encoding that has all its bytes."""
-    packed = _is_packed(file)
+    packed = has_gzip_mark(file)
     with opened(str(file), packed) as stream:
         if any(stream.read(2) == mark for mark in _MARKS):
             return None
@@ -95,24 +96,19 @@ def guessed_encoding(file: Path) -> str | None:
 
 def guessed_skip(file: Path, encoding: str | None) -> int:
     """How many lines stand before the header: those without a delimiter, or with a # and more or fewer values."""
-    with opened(str(file), _is_packed(file)) as stream:
+    with opened(str(file), has_gzip_mark(file)) as stream:
         text = stream.read(_LONGEST).decode(encoding or "utf-8-sig", errors="replace")
     if "\x00" in text or text.lower().startswith("sep="):
         return 0
     lines = text.splitlines()[:_LOOKED_AT]
     for index, (line, after) in enumerate(pairwise(lines)):
-        delimiter = max(_DELIMITERS, key=line.count)
+        delimiter = max(DELIMITERS, key=line.count)
         count = line.count(delimiter)
         if count and count == after.count(delimiter):
             return index
         if count and not line.startswith("#"):
             return 0
     return 0
-
-
-def _is_packed(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
 
 
 def _is_encoded(file: str, packed: bool, encoding: str) -> bool:
@@ -135,13 +131,6 @@ def _is_foreign_utf_8(file: str, packed: bool, encoding: str) -> bool:
         blocks = iter(lambda: stream.read(_BLOCK), b"")
         is_beyond = any(not block.isascii() for block in blocks)
     return is_beyond and _is_encoded(file, packed, "utf-8")
-
-
-def _folder(reading: Reading) -> Path:
-    found = reading.connection.execute("select current_setting('temp_directory')").fetchone()
-    folder = Path(found[0] if found else ".")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _copy(reading: Reading, text: PlainText, encoding: str, copy: Path) -> None:
