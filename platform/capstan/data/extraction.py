@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 
 from capstan.data.conditions import columns_of_condition, ordered_by_condition
 from capstan.data.decimal_marks import plain_name
+from capstan.data.event_features import add_event_features
 from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
 from capstan.data.memory import table_memory
@@ -197,15 +198,24 @@ def selected_cases(
         ]
         try:
             tables = SourceTables(connection, readings)
-            given = _run_query(connection, system, tables, columns, targets, keeps_odd=keeps_odd)
+            own = _of_the_query(system, columns)
+            given = _run_query(connection, system, tables, own, targets, keeps_odd=keeps_odd)
             written = _odd_columns(connection, system) if keeps_odd else {}
             if on_read is not None:
                 on_read(tables.read_types)
-            _select_cases(
-                connection, system, tables, columns, targets, as_of, labels_as_of, start, end, written
-            )
+            _select_cases(connection, system, tables, own, targets, as_of, labels_as_of, start, end, written)
             require_keys(connection, system, SelectedCases.table)
             connection.execute("set TimeZone = 'UTC'")
+            add_event_features(
+                connection,
+                system,
+                SelectedCases.table,
+                columns,
+                as_of=as_of,
+                threads=threads,
+                memory=memory,
+                secrets=secrets,
+            )
             yield SelectedCases(connection, tables, given, written)
         except duckdb.OutOfMemoryException as error:
             raise InvalidDataError(
@@ -272,6 +282,17 @@ def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.T
     return chosen
 
 
+def _of_the_query(system: MLSystem, columns: Sequence[str]) -> tuple[str, ...]:
+    """Those that the query gives: in place of columns that are counted from events, whose events count."""
+    aggregates = system.spec.data.aggregates
+    entities = [
+        events.entity
+        for events in system.spec.data.events
+        if any(one.name in columns for one in events.aggregates)
+    ]
+    return tuple(dict.fromkeys([*(name for name in columns if name not in aggregates), *entities]))
+
+
 def _targets(system: MLSystem, features: bool) -> tuple[str, ...]:
     if not system.spec.data.has_label:
         return ()
@@ -328,7 +349,7 @@ def _run_query(
     columns, uses = tables.columns_of(query), Uses.of(system)
     if columns is not None:
         tables.require_distinct([name for name in wanted if name not in columns])
-        _check_columns(system, columns, [*needed_columns(system), *wanted])
+        _check_columns(system, columns, [*_of_the_query(system, needed_columns(system)), *wanted])
         items = ", ".join(quote(name) for name in wanted)
         tables.read(f"select {items} from ({query.strip().rstrip(';')}\n)", data.query, uses)
     else:
@@ -448,7 +469,7 @@ def _select_cases(
     dated = f"{available} < {moment(LATEST)}"
     known = f"{dated} and {available} <= {moment(labels_as_of)}" if labels_as_of is not None else dated
     items = [
-        _content_id(needed_columns(system), types, label.column if targets else None)
+        _content_id(_of_the_query(system, needed_columns(system)), types, label.column if targets else None)
         if keys.id is None
         else f"nullif(cast({quote(keys.id)} as varchar), '') as {quote(keys.id)}",
         f"{time} as {quote(keys.time_column)}",
@@ -543,6 +564,9 @@ def _who_needs(system: MLSystem, name: str) -> str:
     }
     if name in fixed:
         return fixed[name]
+    for index, events in enumerate(spec.data.events):
+        if events.entity == name:
+            return f"data.events[{index}].entity"
     model = next((model.name for model in spec.models if model.target == name), None)
     if model is not None:
         return f"the target of model {model}"

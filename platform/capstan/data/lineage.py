@@ -54,7 +54,7 @@ class Uses:
             *(column for _, column in spec.groupings()),
             *(check.column for check in checks if check.allowed is not None),
         }
-        ids = {key for key in (keys.id, keys.sticky_by, keys.group) if key is not None}
+        ids = {key for key in (keys.id, keys.sticky_by, keys.group, *spec.data.entities) if key is not None}
         numbers |= {
             column
             for index, check in enumerate(checks)

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from capstan.spec.annotations import Annotations
 from capstan.spec.cluster import DataVolume
+from capstan.spec.events import Aggregate, Events
 from capstan.spec.grammar import DELIMITER_PATTERN, ColumnName, OneOf, SpecModel, Text
 from capstan.spec.rule import ARITHMETIC, Cel, part_rule, require
 from capstan.spec.secrets import ValueFrom
@@ -692,6 +693,26 @@ class Data(SpecModel):
         ),
         examples=["America/New_York"],
     )
+    events: tuple[Events, ...] = Field(
+        (),
+        max_length=20,
+        description=(
+            "Tables of events, such as payments, from which features of a row are counted: as of the moment of that "
+            "row, from the events that were known by then."
+        ),
+        examples=[
+            [
+                {
+                    "source": "payments",
+                    "entity": "customer",
+                    "time": "paid_at",
+                    "aggregates": [
+                        {"name": "spent_7d", "function": "Sum", "column": "amount", "window": "7d"}
+                    ],
+                }
+            ]
+        ],
+    )
     keys: Keys = Field(
         default_factory=Keys,
         description="Columns that identify a row, date it and keep a user on one version.",
@@ -739,6 +760,16 @@ class Data(SpecModel):
     def has_label(self) -> bool:
         """Whether the file names a label; without it no source has one."""
         return "label" in self.model_fields_set
+
+    @property
+    def aggregates(self) -> dict[str, Aggregate]:
+        """Column of the cases -> what it is made of, for those that are counted from events."""
+        return {one.name: one for events in self.events for one in events.aggregates}
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """Columns of the query that say whose events count, each once."""
+        return tuple(dict.fromkeys(events.entity for events in self.events))
 
     @property
     def settled_after(self) -> timedelta:

@@ -10,6 +10,7 @@ from capstan.spec import (
     batch,
     data_rules,
     distillation_rules,
+    event_rules,
     fairness,
     fine_tuning_rules,
     metric_rules,
@@ -27,6 +28,7 @@ from capstan.spec.annotations import ANNOTATION_RULES
 from capstan.spec.bandit import BANDIT_RULES
 from capstan.spec.cluster import VOLUME_RULES
 from capstan.spec.data import CHECK_RULES, DRAWN_RULES, FILE_RULES
+from capstan.spec.events import AGGREGATE_RULES, EVENT_RULES
 from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES, UNLESS_WORSE_ENDS
 from capstan.spec.fairness import FAIRNESS_RULES
 from capstan.spec.families import BOOSTING_RULES, LINEAR_RULES, PERCEPTRON_RULES, RANGE_RULES, VOTING_RULES
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 RULES: tuple[Rule, ...] = (
     *task_rules.RULES,
     *data_rules.RULES,
+    *event_rules.RULES,
     *metric_rules.RULES,
     *fairness.RULES,
     *balance.RULES,
@@ -75,6 +78,8 @@ PART_RULES: tuple[Rule, ...] = (
     *ANNOTATION_RULES,
     *SAMPLE_RULES,
     *CHECK_RULES,
+    *AGGREGATE_RULES,
+    *EVENT_RULES,
     *FILE_RULES,
     *DRAWN_RULES,
     *VOLUME_RULES,

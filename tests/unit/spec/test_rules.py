@@ -26,7 +26,22 @@ Broken = Callable[[str, str], list[Mistake]]
 
 WEBHOOK = "{webhook: {sender: airflow, secretFrom: {secretKeyRef: {name: airflow, key: k}}}}"
 CANARY = "- canary: {weight: 50, duration: 2d, minRequests: 200}"
+EVENTS = "    events: [{source: flights, entity: tailnum, time: landed, aggregates: [{name: before, function: Count, window: 6h}]}]\n    keys:"
+
+
+def _events(old: str, new: str) -> tuple[str, str]:
+    assert old in EVENTS
+    return "    keys:", EVENTS.replace(old, new)
+
+
 RULES = {
+    "events of no source": (*_events("source: flights", "source: landings"), "data.events[0].source", "'landings' is no source; the sources are flights"),
+    "an aggregate twice": (*_events("window: 6h}", "window: 6h}, {name: before, function: Count, window: 1h}"), "data.events[0].aggregates[1].name", "keep one or rename one"),
+    "an aggregate in place of a key": (*_events("name: before", "name: flight_id"), "data.events[0].aggregates[0].name", "give the aggregate another name"),
+    "the label says whose events count": (*_events("entity: tailnum", "entity: late"), "data.events[0].entity", "name what says whose events count"),
+    "labels of events without their moment": (*_events("function: Count", "function: Sum, column: late"), "data.events[0].aggregates[0].column", "write `availableAt` or `delay`"),
+    "a sum of nothing": (*_events("function: Count", "function: Sum"), "data.events[0].aggregates[0]", "drop `column` there, and write it for the others"),
+    "known twice": (*_events("time: landed", "time: landed, availableAt: noted, delay: 5m"), "data.events[0]", "keep one"),
     "label as a feature": ("name: temp,", "name: late,", "features[2].name", "leakage"),
     "label behind another name": ("name: temp,", "name: temp, column: late,", "features[2].column", "leakage"),
     "label's moment as a feature": ("name: temp,", "name: actual_arrival,", "features[2].name", "leakage"),

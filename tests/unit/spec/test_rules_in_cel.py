@@ -33,7 +33,24 @@ IN_CEL = [pytest.param(one, id=one.name) for one in (*RULES, *PART_RULES) if one
 BY_REQUEST = {"bandit": {"per": "Request", "batch": "1m"}}
 CLICKS = {"name": "clicks", "event": "click", "aggregate": "Rate", "window": "1d", "better": "Higher"}
 GOING_ON = [{"name": "trees", "gradientBoosting": {}}, {"name": "onward", "fineTune": {"of": "trees"}}]
+EVENTS = {
+    "source": "flights",
+    "entity": "tailnum",
+    "time": "actual_arrival",
+    "aggregates": [{"name": "landed_6h", "function": "Count", "window": "6h"}],
+}
+LATE = [{"name": "late_6h", "function": "Sum", "column": "late", "window": "6h"}]
 VALUES: tuple[tuple[str, Any], ...] = (
+    ("data.events", [EVENTS]),
+    ("data.events", [{**EVENTS, "entity": "late"}]),
+    ("data.events", [{**EVENTS, "delay": "5m"}]),
+    ("data.events", [{**EVENTS, "delay": "5m", "availableAt": "noted_at"}]),
+    ("data.events", [{**EVENTS, "aggregates": LATE}]),
+    ("data.events", [{**EVENTS, "aggregates": [{"name": "n", "function": "Sum", "window": "6h"}]}]),
+    (
+        "data.events",
+        [{**EVENTS, "aggregates": [{"name": "n", "function": "Count", "column": "late", "window": "6h"}]}],
+    ),
     ("objective.target", "delayed"),
     ("objective.target", "flight_id"),
     ("objective.task", "Regression"),
@@ -372,6 +389,7 @@ TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
             {"method": "Balanced", "guardrails": [{"event": "return"}]},
         )
     ),
+    (("data.events", [EVENTS]), ("data.keys", {"id": "flight_id"})),
     (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Weighted"})),
     (("models", [{"name": "one", "weight": 1}, {"name": "two"}]), ("combine", {"rule": "Mean"})),
 )
