@@ -82,6 +82,11 @@ class Rows:
         values = self.fixed.get(name)
         return values if values is not None else [self.same.get(name)] * len(self)
 
+    def each(self, name: str) -> Values:
+        """The different values of a fixed column, at least; what all rows share is told once."""
+        values = self.fixed.get(name)
+        return values if values is not None else (self.same.get(name),)
+
     def by_day(self) -> list[tuple[date, Rows]]:
         """Its parts, each of one day of event time (UTC)."""
         if not len(self):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from capstan.tasks import Task
 Kind = Reading
 """How a column is stored and compared."""
 
+Sizes = npt.NDArray[np.int64]
+
+_FLOATS = frozenset((float, type(None)))
 _PLAIN_NUMBERS = frozenset((float, int, type(None)))
 _TEXTS = frozenset((str, type(None)))
 
@@ -89,39 +92,62 @@ def columns_of(
     it came: what it means, the type says that the watched version's reference knows. Outputs have the types of the
     `task`, and an answered row whose outputs are no sound answer of it is marked as `nonfinite`, whoever sent it.
     """
-    all_rows, received = [], []
-    for rows, moment in taken:
-        all_rows.append(rows)
-        received += [moment] * len(rows)
+    together = list(taken)
+    all_rows, received = [rows for rows, _ in together], [moment for _, moment in together]
+    sizes = np.asarray([len(rows) for rows in all_rows], dtype=np.int64)
     outputs = output_columns([Part(rows.outputs, len(rows)) for rows in all_rows], task)
-    unsound = unsound_rows(outputs, task, len(received))
-    fixed: dict[str, Any] = {
-        name: [value for rows in all_rows for value in rows.of(name)]
-        for name, _ in FIXED_COLUMNS
-        if name not in _COMPUTED
+    unsound = unsound_rows(outputs, task, int(sizes.sum()))
+    fixed: dict[str, pa.Array] = {
+        name: _fixed(all_rows, sizes, name, kind) for name, kind in FIXED_COLUMNS if name not in _COMPUTED
     }
     fixed["event_time"] = pa.array(np.concatenate([rows.moments for rows in all_rows])).cast(TIMESTAMP)
-    fixed["received_at"] = received
+    fixed["received_at"] = _repeated(pa.array(received, type=TIMESTAMP), sizes)
     for name in ("version", "boot"):
-        fixed[name] = [value for rows in all_rows for value in [getattr(rows, name)] * len(rows)]
-    fixed["sequence"] = np.concatenate([np.asarray(rows.sequences, dtype=np.int64) for rows in all_rows])
-    said = np.asarray([value is True for rows in all_rows for value in rows.of("nonfinite")], dtype=np.bool_)
-    fixed["nonfinite"] = said | (unsound & (np.asarray(fixed["status"]) == _ANSWERED))
-    arrays = [pa.array(fixed[name], type=kind) for name, kind in FIXED_COLUMNS]
+        fixed[name] = _repeated(pa.array([getattr(rows, name) for rows in all_rows], type=pa.string()), sizes)
+    fixed["sequence"] = pa.array(
+        np.concatenate([np.asarray(rows.sequences, dtype=np.int64) for rows in all_rows])
+    )
+    said = _fixed(all_rows, sizes, "nonfinite", pa.bool_()).fill_null(False).to_numpy(zero_copy_only=False)
+    answered = fixed["status"].to_numpy(zero_copy_only=False) == _ANSWERED
+    fixed["nonfinite"] = pa.array(said | (unsound & answered))
+    arrays = [fixed[name] for name, _ in FIXED_COLUMNS]
     names = [name for name, _ in FIXED_COLUMNS]
     inputs = input_columns([Part(rows.inputs, len(rows)) for rows in all_rows], kinds)
     for column, values in inputs.items():
         names.append(INPUT_PREFIX + column)
         arrays.append(values)
     for column in OPTIONAL_COLUMNS:
-        texts = [text for rows in all_rows for text in rows.of(column)]
-        if any(text is not None for text in texts):
+        texts = _fixed(all_rows, sizes, column, pa.string())
+        if texts.null_count < len(texts):
             names.append(column)
-            arrays.append(pa.array(texts, type=pa.string()))
+            arrays.append(texts)
     for column, values in outputs.items():
         names.append(OUTPUT_PREFIX + column)
         arrays.append(values)
     return pa.Table.from_arrays(arrays, names=names)
+
+
+def _fixed(all_rows: Sequence[Rows], sizes: Sizes, name: str, kind: pa.DataType) -> pa.Array:
+    """A fixed column of all rows; what the rows of a block share is looked at once."""
+    if not any(name in rows.fixed for rows in all_rows):
+        return _repeated(pa.array([rows.same.get(name) for rows in all_rows], type=kind), sizes)
+    values: list[object] = []
+    times: list[int] = []
+    for rows in all_rows:
+        own = rows.fixed.get(name)
+        if own is None:
+            values.append(rows.same.get(name))
+            times.append(len(rows))
+        else:
+            values += own
+            times += [1] * len(own)
+    found = pa.array(values, type=kind)
+    return found if len(values) == sizes.sum() else _repeated(found, np.asarray(times, dtype=np.int64))
+
+
+def _repeated(values: pa.Array, times: Sizes) -> pa.Array:
+    """Each value so many times."""
+    return values.take(pa.array(np.repeat(np.arange(len(values)), times)))
 
 
 def input_columns(parts: Sequence[Part], kinds: Mapping[str, Kind]) -> dict[str, pa.Array]:
@@ -176,16 +202,18 @@ def unsound_rows(outputs: Mapping[str, pa.Array], task: Task | None, rows: int) 
 
 
 def _typed(values: Sequence[object], kind: Kind | None) -> pa.Array:
+    types = {*map(type, values)}
     if kind is None:
-        numeric = all(_is_exact(value) for value in values)
+        # Nearly always one look at the types tells.
+        numeric = types <= _FLOATS or (types <= _PLAIN_NUMBERS and all(map(_is_exact, values)))
         kind = "numeric" if numeric else "categorical"
     if kind == "numeric":
-        if {*map(type, values)} <= _PLAIN_NUMBERS:
+        if types <= _PLAIN_NUMBERS:
             # A whole number that no float holds exactly is none to Arrow.
             with suppress(pa.ArrowInvalid):
                 return pa.array(values, type=pa.float64())
         return pa.array([_number(value) for value in values], type=pa.float64())
-    if {*map(type, values)} <= _TEXTS:
+    if types <= _TEXTS:
         return pa.array([value or None for value in values], type=pa.string())
     return pa.array([category(value) for value in values], type=pa.string())
 

@@ -38,6 +38,10 @@ from capstan.recording.segments import (
 
 LOG_BYTES = 8 * 2**20
 """A log file is flushed when it has grown to this, whatever the timer says: bounds memory and the time of a flush."""
+KEPT_BYTES = 2 * LOG_BYTES
+"""Bytes of bodies whose payloads are kept as they were read, so that a flush need not read them again; of more, where
+flushes fail for a while, the log alone is left.
+"""
 
 
 _FORMS = {form.name: form for form in (FEEDBACK, EVENTS)}
@@ -74,6 +78,10 @@ class Intake:
         """Number of each file that waits for its flush -> the ledger at its end."""
         self._skips: dict[int, dict[int, frozenset[int]]] = defaultdict(dict)
         """File -> record -> positions not taken; empty but for duplicates and poison."""
+        self._kept: dict[int, dict[int, list[Rows]]] = defaultdict(dict)
+        """File -> record -> what was taken of it."""
+        self._kept_bytes: dict[int, int] = defaultdict(int)
+        """File -> bytes of the bodies of those."""
         self._records = 0
         self._began = datetime.now(UTC)
         self._heard: dict[str, datetime] = {}
@@ -116,7 +124,11 @@ class Intake:
             {"kind": "payloads", "heading": heading and list(heading), "received": received.isoformat()}, body
         )
         judgement = self.ledger.book(heading, judged, received)
-        self._remember(self._log.number, judged, judgement.skipped)
+        taken = _without(judged, judgement.skipped)
+        self._remember(self._log.number, taken)
+        if sum([*self._kept_bytes.values()]) + len(body) <= KEPT_BYTES:
+            self._kept[self._log.number][self._records] = taken
+            self._kept_bytes[self._log.number] += len(body)
         self._skip(judgement.skipped)
         return judgement
 
@@ -197,7 +209,7 @@ class Intake:
         self._log.close()
 
     def _flush_file(self, number: int) -> None:
-        skips = self._skips.get(number, {})
+        skips, kept = self._skips.get(number, {}), self._kept.get(number, {})
         payloads: dict[tuple[str, date], list[tuple[Rows, datetime]]] = defaultdict(list)
         posted: dict[tuple[str, str], list[tuple[Entry, datetime]]] = defaultdict(list)
         for index, record in enumerate(self._log.read(number)):
@@ -213,7 +225,7 @@ class Intake:
                     if position not in skipped
                 )
                 continue
-            for rows in _taken(record.body, skipped):
+            for rows in kept[index] if index in kept else _taken(record.body, skipped):
                 for day, part in rows.by_day():
                     payloads[rows.system, day].append((part, received))
         touched: set[Path] = set()
@@ -242,6 +254,8 @@ class Intake:
         self._log.remove(number)
         del self._sealed[number]
         self._skips.pop(number, None)
+        self._kept.pop(number, None)
+        self._kept_bytes.pop(number, None)
 
     def _losses(self, dump: Mapping[str, Any]) -> dict[str, dict[str, dict[str, int]]]:
         """Losses by system. A boot of which nothing was ever stored has named no system; one alone is meant."""
@@ -256,13 +270,9 @@ class Intake:
             losses[known[0].name] = own
         return losses
 
-    def _remember(self, number: int, judged: list[Judged], skipped: frozenset[int]) -> None:
-        first = 0
-        for block in judged:
-            if block.rows is not None:
-                new = [at for at in range(block.size) if first + at not in skipped]
-                self.recent.add(number, block.rows.take(new) if skipped else block.rows)
-            first += block.size
+    def _remember(self, number: int, taken: list[Rows]) -> None:
+        for rows in taken:
+            self.recent.add(number, rows)
 
     def _skip(self, positions: frozenset[int]) -> None:
         if positions:
@@ -327,7 +337,7 @@ class Intake:
                 heading = Heading(*meta["heading"]) if meta["heading"] else None
                 judged = self._judge(record.body)
                 skipped = self.ledger.book(heading, judged, received).skipped
-                self._remember(number, judged, skipped)
+                self._remember(number, _without(judged, skipped))
             if skipped:
                 self._skips[number][index] = skipped
         self._sealed[number] = self.ledger.dump()
@@ -336,6 +346,19 @@ class Intake:
 def _entries(meta: Mapping[str, Any], body: bytes) -> list[Any]:
     form = _FORMS[meta["kind"]]
     return form.read(form.parse(body).entries, meta["read_as"])
+
+
+def _without(judged: list[Judged], skipped: frozenset[int]) -> list[Rows]:
+    """The payloads of blocks, without those at the positions."""
+    found, first = [], 0
+    for block in judged:
+        rows = block.rows
+        if rows is not None and skipped:
+            rows = rows.take([at for at in range(block.size) if first + at not in skipped])
+        if rows is not None and len(rows):
+            found.append(rows)
+        first += block.size
+    return found
 
 
 def _taken(body: bytes, skipped: frozenset[int]) -> Iterator[Rows]:

@@ -25,7 +25,7 @@ RECENT_REQUESTS = 50_000
 MOST_BOOTS = 10_000
 EXECUTOR_BOOT = "executor."
 """What the boots of Seldon's executor begin with; it counts no losses itself."""
-_ACCOUNTED = ("request_id", "role", "row", "status")
+_ACCOUNTED = ("request_id", "role", "status")
 REFUSED, UNPAIRED = "refused", "unpaired"
 """Reasons of losses that the collector alone knows: a breach beside good payloads, half a prediction."""
 
@@ -184,12 +184,21 @@ class Ledger:
             self._find(boot, len(rows))
         latest = from_microseconds(int(rows.moments.max()))
         boot.latest = latest if boot.latest is None else max(boot.latest, latest)
-        for request, role, row, status in zip(*map(rows.of, _ACCOUNTED), strict=True):
-            # One row stands for its request, so that lost rows beside it account for no other request.
-            if row == 0 and role not in ("shadow", "batch"):
+        self._account(rows)
+        return known
+
+    def _account(self, rows: Rows) -> None:
+        """One row stands for its request, so that lost rows beside it account for no other request."""
+        places = rows.of("row")
+        told = [*map(rows.of, _ACCOUNTED)]
+        if rows.fixed.keys().isdisjoint(_ACCOUNTED):
+            # Rows of one request: only those at the first place are looked at.
+            count = places.count(0)
+            places, told = [0] * count, [values[:count] for values in told]
+        for place, request, role, status in zip(places, *told, strict=True):
+            if place == 0 and role not in ("shadow", "batch"):
                 self._answer(short(f"{rows.system}/{request}"))
                 self.refused_requests += 400 <= status < 500
-        return known
 
     def _answer(self, request: bytes) -> None:
         if request in self._requests:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from itertools import compress
+from itertools import compress, repeat
 
 from capstan.recording.blocks import Rows
 
@@ -38,10 +38,12 @@ class RecentRequests:
 
     def add(self, number: int, rows: Rows) -> None:
         """Note the ids of payloads that are in the log file of that number; copies and errors answer nobody."""
-        answered = [
-            role != "shadow" and status == 200
-            for role, status in zip(rows.of("role"), rows.of("status"), strict=True)
-        ]
+        answered: list[bool] | None = None
+        if "shadow" in rows.each("role") or {*rows.each("status")} != {200}:
+            answered = [
+                role != "shadow" and status == 200
+                for role, status in zip(rows.of("role"), rows.of("status"), strict=True)
+            ]
         with self._lock:
             ids = self._waiting.setdefault(number, set())
             before = len(ids)
@@ -49,9 +51,9 @@ class RecentRequests:
                 self._beyond.add(number)
                 return
             for letter, name in _LETTERS:
-                for identity in {*compress(rows.of(name), answered)}:
-                    if identity is not None:
-                        ids.add(_key(rows.system, letter + identity))
+                values = rows.each(name) if answered is None else compress(rows.of(name), answered)
+                cases = {letter + identity for identity in {*values} if identity is not None}
+                ids.update(map(hash, zip(repeat(rows.system), cases)))
             self._count += len(ids) - before
 
     def move_to_stored(self, number: int) -> None:
