@@ -4,7 +4,7 @@ CapstanError
 ├── InvalidSpecError          the file is wrong; carries one `Mistake` per mistake, each with its line
 ├── InvalidDataError          a source, a table or a row breaks a rule of the file
 │   ├── LeakageError          a feature knows what is only known after the prediction
-│   └── UnfitValueError       a model that was handed over cannot take a value of a request (HTTP 422)
+│   └── UnfitValueError       a model cannot take a value of a request (HTTP 422)
 ├── InvalidRequestError       a prediction or feedback request breaks the schema (HTTP 422)
 ├── MissingExtraError         an optional part is not installed; names the extra
 ├── MissingToolError          a program is not to be found; names the ways to get it
@@ -74,7 +74,7 @@ class LeakageError(InvalidDataError):
 
 
 class UnfitValueError(InvalidDataError):
-    """A model that was handed over cannot take a value that the schema lets in."""
+    """A model cannot take a value that the schema lets in."""
 
     def __init__(self, column: str, value: object, rule: str) -> None:
         """`value`: None where it is missing."""

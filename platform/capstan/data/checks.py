@@ -360,7 +360,9 @@ def _ways_to_numbers(column: str, kind: ColumnType, values: pa.ChunkedArray) -> 
 def _lengths(table: pa.Table, system: MLSystem) -> Iterator[Violation]:
     """What is trained on must be servable: a request may hold no longer texts."""
     keys = system.spec.data.keys
-    longest = {feature.column: LONGEST_TEXT for feature in system.spec.features}
+    longest = {
+        feature.column: LONGEST_TEXT for feature in system.spec.features if not feature.settings.needs_images
+    }
     longest |= {name: LONGEST_ID for name in (keys.id, keys.sticky_by) if name is not None}
     for name, most in longest.items():
         values = table[name]

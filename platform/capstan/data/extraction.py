@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from capstan.data.conditions import columns_of_condition, ordered_by_condition
 from capstan.data.decimal_marks import plain_name
 from capstan.data.event_features import add_event_features
+from capstan.data.images import ImageFiles
 from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
 from capstan.data.memory import table_memory
@@ -125,6 +126,8 @@ def extract(
         table = selected.in_order(system).to_arrow_table()
         if not system.spec.data.has_label:
             table = _without_labels(table, system)
+        room = memory if memory is not None else table_memory(system.spec.training.resources)
+        table = ImageFiles.of(system).in_table(table, room)
         table = _with_unquoted(table, selected.tables)
         hidden = {*system.spec.targets, system.spec.data.label.column, system.spec.data.label.available_at}
         known = [name for name in selected.given if name not in hidden]

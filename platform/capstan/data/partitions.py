@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from capstan.data.extraction import SelectedCases, needed_columns, selected_cases
+from capstan.data.images import ImageFiles
 from capstan.data.memory import table_memory
 from capstan.data.text_types import literal, quote
 from capstan.spec.system import MLSystem
@@ -30,6 +31,8 @@ PARTITION_ROWS = 500_000
 """Most rows of a partition: what a kill loses at most."""
 READ_ROWS = 4096
 """Rows that are given out together."""
+IMAGE_ROWS = 128
+"""The same of rows with the content of image files."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class PartitionedCases:
         read: Sequence[str],
         written: Mapping[str, str],
         untimed: int,
+        images: ImageFiles,
     ) -> None:
         """`read`: the columns that are given out, each once."""
         self._connection = connection
@@ -64,6 +68,7 @@ class PartitionedCases:
         """Columns of numbers in which something else stands, and the column that holds what was written there."""
         self.untimed = untimed
         """Rows that have no time, and are in no partition."""
+        self._images = images
 
     @property
     def rows(self) -> int:
@@ -76,7 +81,13 @@ class PartitionedCases:
         found = self._connection.sql(
             f"select {columns} from placed where {_PLACE} between {partition.first} and {last} order by {_PLACE}"
         )
-        yield from found.to_arrow_reader(READ_ROWS)
+        for batch in found.to_arrow_reader(READ_ROWS):
+            if not self._images.folders:
+                yield batch
+                continue
+            table = pa.Table.from_batches([batch])
+            for at in range(0, table.num_rows, IMAGE_ROWS):
+                yield from self._images.in_table(table.slice(at, IMAGE_ROWS), MEMORY_BYTES).to_batches()
 
 
 _DAY, _PLACE, _FIRST, _PART = (quote(f"\x1f{name}") for name in ("day", "place", "first", "part"))
@@ -123,7 +134,9 @@ def partitioned_cases(
         untimed = _untimed(selected, keys.time)
         _place(selected, system, read)
         parts = _partitions(selected.connection, system, read, rows)
-        yield PartitionedCases(selected.connection, parts, read, selected.written, untimed)
+        yield PartitionedCases(
+            selected.connection, parts, read, selected.written, untimed, ImageFiles.of(system)
+        )
 
 
 def _untimed(selected: SelectedCases, time: str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +13,11 @@ import pyarrow.compute as pc
 from capstan.data.extraction import UNQUOTED
 from capstan.features.columns import numbers, type_of
 from capstan.features.fullness import is_left_out
+from capstan.features.images import Limits
 from capstan.features.kinds import categories_of
 from capstan.features.values import ColumnType, category, number
-from capstan.spec.features import Reading
+from capstan.spec.feature_settings import Reading
+from capstan.spec.features import Feature
 from capstan.spec.system import MLSystem
 
 
@@ -45,6 +48,10 @@ class ColumnSchema:
     """Whether any row of training had a value."""
     unquoted: bool = False
     """Whether the texts of training stood in JSON without quotes as well."""
+    image: Limits | None = None
+    """What an image of the column may take; None: it holds no images."""
+    unreadable: Literal["Refuse", "Missing"] = "Refuse"
+    """What becomes of a value that is no image that can be read."""
 
 
 def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
@@ -99,10 +106,22 @@ def request_schema(system: MLSystem, table: pa.Table) -> list[ColumnSchema]:
                 if any(f.reading == "numeric" and f.settings.refuses_unknown for f in features)
                 else "Answer",
                 filled=filled,
+                image=image_limits(readers),
+                unreadable="Missing"
+                if all(feature.image and feature.image.unreadable == "Missing" for feature in readers)
+                else "Refuse",
                 unquoted=found is ColumnType.TEXT and UNQUOTED in (table.schema.field(column).metadata or {}),
             )
         )
     return schemas
+
+
+def image_limits(readers: Sequence[Feature]) -> Limits | None:
+    """The narrowest of the features that read one column; None where it holds no images."""
+    images = [feature.image for feature in readers if feature.image is not None]
+    if not images:
+        return None
+    return Limits(min(image.max_bytes for image in images), min(image.max_pixels for image in images))
 
 
 def _range(table: pa.Table, column: str, kind: ColumnType) -> tuple[float | None, float | None]:

@@ -23,6 +23,7 @@ from capstan.features.kinds import (
     FittedDate,
     FittedFeature,
     FittedHashing,
+    FittedImage,
     FittedNumeric,
     FittedTarget,
     FittedText,
@@ -140,6 +141,11 @@ def inputs_of(transform: FeatureTransform) -> list[Input]:
             raise InvalidDataError(
                 f"feature {settings.name!r}: the words of a text have no operator in ONNX, so it can't be exported to "
                 "ONNX; derive numbers of the text in data.query, or train without it"
+            )
+        if isinstance(feature, FittedImage):
+            raise InvalidDataError(
+                f"feature {settings.name!r}: an image in base64 has no operator in ONNX, so it can't be exported to "
+                "ONNX; serve the version, or train without it"
             )
         if not isinstance(feature, FittedNumeric | FittedCategorical | FittedTarget):
             raise InvalidDataError(

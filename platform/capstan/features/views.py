@@ -1,4 +1,5 @@
-"""What is watched of a feature's column where its values themselves never come back: parts of moments, words of texts.
+"""What is watched of a feature's column where its values themselves never come back: parts of moments, words of
+texts, brightness and size of images.
 
 Drift, estimates and the search for causes look at these numbers, so that time alone, which always moves, is no change.
 """
@@ -14,6 +15,7 @@ import numpy as np
 
 from capstan.features.columns import Floats, texts, type_of
 from capstan.features.dates import NO_PART, PARTS, parts_of_column
+from capstan.features.images import UnreadableImageError, facts_of
 from capstan.features.words import words_of
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ WORDS = "Words"
 """How many words a text has."""
 UNKNOWN = "Unknown"
 """Which share of its words is none of the most frequent ones of training."""
+MEAN = "Mean"
+"""How bright an image is on the whole."""
+DEVIATION = "Deviation"
+"""How much its brightness varies."""
+WIDTH = "Width"
+HEIGHT = "Height"
+BYTES = "Bytes"
+_OF_IMAGES = {MEAN: "mean", DEVIATION: "deviation", WIDTH: "width", HEIGHT: "height", BYTES: "bytes"}
 MOST_KNOWN = 1000
 _LEAST_TEXTS = 2
 """A word of a single text may name a person: it is not kept."""
@@ -44,6 +54,8 @@ class View:
         """(n,): of a column, whatever holds it; nan where there is none."""
         if self.part in (WORDS, UNKNOWN):
             return self._of_texts(values)
+        if self.part in _OF_IMAGES:
+            return self._of_images(values)
         asked = "Hour" if self.part == GIVEN else self.part
         found = parts_of_column(values, self.zone, (asked,))[:, 0]
         numbers = np.ones(len(found)) if self.part == GIVEN else found.astype(np.float64)
@@ -63,6 +75,20 @@ class View:
         given = texts(values, type_of(values))
         return np.array([number(text) for text in given.tolist()], dtype=np.float64)
 
+    def _of_images(self, values: Any) -> Floats:
+        """Of base64 as of what logs keep in its place; nan where none can be read."""
+
+        def number(text: str | None) -> float:
+            if text is None:
+                return float("nan")
+            try:
+                return float(getattr(facts_of(text), _OF_IMAGES[self.part]))
+            except UnreadableImageError:
+                return float("nan")
+
+        given = texts(values, type_of(values))
+        return np.array([number(text) for text in given.tolist()], dtype=np.float64)
+
     @classmethod
     def made_again(cls, document: Mapping[str, Any] | None) -> View | None:
         """Of what JSON kept."""
@@ -77,6 +103,8 @@ def views_of(feature: Feature, zone: str, values: Any) -> tuple[View, ...]:
     if feature.text is not None:
         known = _most_frequent(values)
         return (View(f"{feature.name}.words", WORDS), View(f"{feature.name}.unknown", UNKNOWN, known=known))
+    if feature.image is not None:
+        return tuple(View(f"{feature.name}.{name}", part) for part, name in _OF_IMAGES.items())
     if feature.date is None:
         return ()
     still = [part for part in feature.date.parts if not PARTS[part].moves]

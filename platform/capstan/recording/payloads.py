@@ -15,7 +15,7 @@ import pyarrow as pa
 from capstan.features.values import category, truth_of
 from capstan.recording.blocks import INTEGER_RANGE, Rows, Values
 from capstan.recording.outputs import INPUT_PREFIX, OUTPUT_PREFIX, output_facts, predictions_of, spelled
-from capstan.spec.features import Reading
+from capstan.spec.feature_settings import Reading
 from capstan.tasks import Task
 
 Kind = Reading

@@ -19,6 +19,7 @@ from capstan.content_encoding import (
 )
 from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError, UnfitValueError, shown
+from capstan.features.images import kept_text
 from capstan.serving import explaining, metrics, open_inference
 from capstan.serving.explaining import BusyError, Explaining
 from capstan.serving.familiarity import Familiarity
@@ -87,6 +88,10 @@ class PredictionApp:
             names = dict.fromkeys([*(column.name for column in manifest.columns), *manifest.keys.values()])
             log.expect(tuple(names), self._id_column)
             self._longest_kept = 2 * sum(len(name) + _USUAL_VALUE for name in names)
+            self._images = {column.name: column.image for column in manifest.columns if column.image}
+            if self._images:
+                # Of images facts are kept, never the request as it was sent.
+                self._longest_kept = 0
         self._log = log
         self._explaining = Explaining(model)
         self._model = model
@@ -367,8 +372,22 @@ class PredictionApp:
         self.metrics.answered(call.role, status, seconds)
         if self._log is not None:
             call.request_id = call.request_id or _new_id()
-            self._log.add(call, status, seconds, time.time(), call.rows, outputs)
+            rows = self._without_images(call.rows) if self._images else call.rows
+            self._log.add(call, status, seconds, time.time(), rows, outputs)
         await self._answer(send, status, body)
+
+    def _without_images(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """What is logged: the hash and the facts of an image in its place."""
+        found = []
+        for row in rows:
+            texts = {name: row.get(name) for name in self._images}
+            kept = {
+                name: kept_text(text, self._images[name])
+                for name, text in texts.items()
+                if type(text) is str and text
+            }
+            found.append({**row, **kept})
+        return found
 
     async def _answer(
         self, send: Send, status: int, body: bytes, content_type: tuple[bytes, bytes] = _JSON

@@ -14,6 +14,7 @@ from datetime import datetime
 import orjson
 
 from capstan.domain.payload_limits import EARLIEST, LATEST, LONGEST_ID, LONGEST_TEXT, moment_rule
+from capstan.features.images import WIDEST, UnreadableImageError, facts_of
 from capstan.features.values import (
     MISSING_TEXTS,
     ColumnType,
@@ -25,6 +26,8 @@ from capstan.serving.manifest import Column, Manifest
 
 FIRST_YEAR, LAST_YEAR = EARLIEST.year, LATEST.year - 1
 """Between them no moment is too far, whatever its offset."""
+MAX_IMAGE_TEXT = WIDEST.longest
+"""Characters of whatever stands in a column of images."""
 FINITE = "must be a finite number"
 NOT_NULL = "must not be null"
 ColumnCheck = Callable[[object], object]
@@ -37,6 +40,8 @@ class BrokenRuleError(Exception):
 
 def check_of(column: Column, manifest: Manifest) -> ColumnCheck:
     """The check of a column's values, by its type in training and by how features read it."""
+    if column.image is not None:
+        return _image(column)
     if not column.numeric and column.type is ColumnType.TIME:
         return _moment(column, manifest.time_zone, manifest.written.get(column.name))
     if not column.numeric:
@@ -112,6 +117,40 @@ def _text(column: Column) -> ColumnCheck:
         if not value:
             return _missing(nullable)
         return _category(value, allowed)
+
+    return check
+
+
+def _image(column: Column) -> ColumnCheck:
+    nullable, refuses, readable = column.nullable, column.refuse_unreadable, image_check(column)
+
+    def check(value: object) -> object:
+        if value is None or value == "":
+            return _missing(nullable)
+        if type(value) is not str:
+            raise BrokenRuleError(f"must be an image in base64, not {_json_type(value)}")
+        if refuses:
+            try:
+                readable(value)
+            except BrokenRuleError as broken:
+                raise BrokenRuleError(f"{broken}; send an image file in base64") from None
+        elif len(value) > MAX_IMAGE_TEXT:
+            raise BrokenRuleError(f"must have at most {MAX_IMAGE_TEXT} characters")
+        return value
+
+    return check
+
+
+def image_check(column: Column) -> Callable[[str], None]:
+    """Raises BrokenRuleError for a text that is no image that can be read."""
+    limits = column.image
+    assert limits is not None
+
+    def check(text: str) -> None:
+        try:
+            facts_of(text, limits)
+        except UnreadableImageError as error:
+            raise BrokenRuleError(str(error)) from None
 
     return check
 

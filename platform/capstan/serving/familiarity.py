@@ -8,6 +8,7 @@ from typing import Any
 
 from capstan.errors import shown
 from capstan.features.values import category
+from capstan.serving.columns import BrokenRuleError, image_check
 from capstan.serving.manifest import Manifest
 
 Mark = dict[str, Any]
@@ -49,6 +50,11 @@ class Familiarity:
         )
         covered = {name for name, *_ in (*self._ranges, *self._categories)}
         self._others = tuple(name for name in required if name not in covered)
+        self._images = {
+            column.name: image_check(column)
+            for column in manifest.columns
+            if column.image is not None and not column.refuse_unreadable and column.filled
+        }
         self._is_familiar = self._compiled()
 
     def marks(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[int, list[Mark]] | None:
@@ -77,7 +83,8 @@ class Familiarity:
         terms += [f"row[{name!r}] in k{index}" for index, (name, _, _) in enumerate(self._categories)]
         terms += [f"row[{name!r}] is not None" for name in self._others]
         terms += [f"row.get({name!r}) is None" for name in self._unfilled]
-        names: dict[str, Any] = {}
+        terms += [f"readable({name!r}, row[{name!r}])" for name in self._images]
+        names: dict[str, Any] = {"readable": lambda name, value: not self._unreadable(name, value)}
         for (_, least, most, _), (low, high) in zip(self._ranges, bounds, strict=True):
             names |= {low: least, high: most}
         for index, (_, known, required) in enumerate(self._categories):
@@ -110,7 +117,20 @@ class Familiarity:
         for name in self._unfilled:
             if row.get(name) is not None:
                 marks = self._mark(marks, name, row[name], _NEVER_FILLED)
+        for name in self._images:
+            rule = self._unreadable(name, row.get(name))
+            if rule:
+                marks = self._mark(marks, name, row[name], f"{rule}; it is read as missing")
         return marks
+
+    def _unreadable(self, name: str, value: object) -> str:
+        """Why a value is no image; empty for an image and for none."""
+        try:
+            if type(value) is str:
+                self._images[name](value)
+        except BrokenRuleError as broken:
+            return str(broken)
+        return ""
 
     def _mark(self, marks: list[Mark] | None, name: str, value: object, rule: str) -> list[Mark]:
         self._count(name)

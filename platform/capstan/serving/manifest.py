@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from capstan.errors import InvalidDataError
+from capstan.features.images import Limits
 from capstan.features.values import ColumnType
 from capstan.spec.combination import Combination
 from capstan.tasks import TASKS, Learnt
@@ -40,6 +41,10 @@ class Column:
     """Whether training had any value; else every value is one that it never saw."""
     unquoted: bool = False
     """Whether a text may stand without quotes, as some of training's did: a number or a boolean for its one text."""
+    image: Limits | None = None
+    """What an image may take, whose text in base64 the column holds; None: it holds no images."""
+    refuse_unreadable: bool = True
+    """Whether what is no image that can be read is refused, instead of answered as missing and marked."""
 
 
 @dataclass(frozen=True)
@@ -125,4 +130,6 @@ def _column(document: Mapping[str, Any]) -> Column:
         refuse_outside=document.get("outside") == "Refuse",
         filled=bool(document.get("filled", True)),
         unquoted=bool(document.get("unquoted", False)),
+        image=None if document.get("image") is None else Limits(**document["image"]),
+        refuse_unreadable=document.get("unreadable") != "Missing",
     )

@@ -309,7 +309,11 @@ def as_requests(table: Any) -> list[dict[str, object]]:
 def edge_rows(manifest: Manifest) -> Iterator[dict[str, object]]:
     """Rows that a sample may lack: one with every value missing, one with numbers and categories never seen."""
     yield dict.fromkeys(column.name for column in manifest.columns)
-    yield {column.name: -12345.5 if column.numeric else "never seen before" for column in manifest.columns}
+    yield {
+        # What is no image is refused before the model, or missing.
+        column.name: None if column.image else -12345.5 if column.numeric else "never seen before"
+        for column in manifest.columns
+    }
 
 
 def _json_values(column: Any) -> list[object]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
 from capstan.features.values import ColumnType, category
-from capstan.serving.columns import FIRST_YEAR, LAST_YEAR, BrokenRuleError, check_of
+from capstan.serving.columns import FIRST_YEAR, LAST_YEAR, BrokenRuleError, check_of, image_check
 from capstan.serving.manifest import Column, Manifest
 from capstan.serving.schema import MAX_ROWS, Row
 
@@ -132,6 +132,9 @@ def _column(
     names[check] = check_of(column, manifest)
     if not column.filled:
         return "False"
+    if column.image is not None:
+        names[f"image{index}"] = image_check(column)
+        return f"type(v) is str and v and image{index}(v) is None"
     if _is_read(column):
         rules = [f"(read := {check}(v)) is not None"]
         if column.numeric:

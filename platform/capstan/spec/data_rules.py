@@ -250,6 +250,24 @@ def a_check_is_of_its_features_kind(spec: MLSystemSpec) -> Iterator[Breach]:
 
 
 @rule(
+    "a column of images is read by features of the kind image alone, with one `folder` and one `unreadable`; "
+    "take another column, or write both alike",
+    why_no_cel=JOINED_LISTS,
+)
+def a_column_of_images_is_read_as_images(spec: MLSystemSpec) -> Iterator[Breach]:
+    first = {
+        feature.column: feature.image for feature in reversed(spec.features) if feature.image is not None
+    }
+    for index, feature in enumerate(spec.features):
+        image = first.get(feature.column)
+        if image is not None and (
+            feature.image is None
+            or (feature.image.folder, feature.image.unreadable) != (image.folder, image.unreadable)
+        ):
+            yield Breach(("spec", "features", index), feature.column)
+
+
+@rule(
     "a column is optional, and so its value may be missing, which another part of the file forbids; drop one of them",
     why_no_cel=JOINED_LISTS,
 )
@@ -433,4 +451,5 @@ RULES = (
     a_check_is_of_what_a_case_has,
     a_check_is_of_its_features_kind,
     an_optional_column_may_be_missing,
+    a_column_of_images_is_read_as_images,
 )

@@ -8,45 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from capstan.spec.grammar import ColumnName, Factory, OneOf, SpecModel
+from capstan.spec.feature_settings import FeatureSettings, Reading
+from capstan.spec.grammar import ColumnName, Factory, OneOf
+from capstan.spec.images import Image
 from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import UNTRIED, Cel, part_rule, require
 from capstan.spec.units import CellText, Flag, Number, Share, Whole
-
-Reading = Literal["numeric", "categorical"]
-"""How a feature's column is read, whatever is made of it: as numbers or as categories."""
-
-
-class FeatureSettings(SpecModel):
-    """Settings of one kind of feature: what the rest of the house asks of a feature without knowing its kind.
-
-    What the kind does is in `capstan.features.kinds`.
-    """
-
-    @property
-    def reading(self) -> Reading:
-        """How its column is read in checks, requests, payloads and drift."""
-        raise NotImplementedError
-
-    @property
-    def needs_value(self) -> bool:
-        """Whether it has nothing to stand for a missing value."""
-        return False
-
-    @property
-    def needs_moments(self) -> bool:
-        """Whether its column must hold days or times."""
-        return False
-
-    @property
-    def comes_back(self) -> bool:
-        """Whether rows share values of its column, so that one can say what it does; texts and moments do not."""
-        return True
-
-    @property
-    def refuses_unknown(self) -> bool:
-        """Whether a request with a value beyond those of training is refused."""
-        return False
 
 
 def _ways_to_cut(numeric: Any) -> int:
@@ -403,7 +370,7 @@ class CustomFeature(FeatureSettings, OwnCode):
 class Feature(OneOf):
     """One input of the model."""
 
-    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical", "date", "text", "custom")
+    members: ClassVar[tuple[str, ...]] = ("numeric", "categorical", "date", "text", "image", "custom")
 
     name: ColumnName = Field(description="Name of the feature.", examples=["dep_hour"])
     column: ColumnName = Field(
@@ -434,6 +401,11 @@ class Feature(OneOf):
     )
     text: Text | None = Field(
         None, description="A text of several words.", examples=[{"encode": "TfIdf", "maxWords": 500}]
+    )
+    image: Image | None = Field(
+        None,
+        description="An image, by its pixels.",
+        examples=[{"width": 28, "height": 28, "channels": "Gray", "folder": "pictures"}],
     )
     custom: CustomFeature | None = Field(
         None,

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _NOT_IN_THIS_VERSION = {
     "training.ensemble": "ensembles",
-    "features.text": "text features",
-    "features.image": "image features",
     "features.embedding": "embeddings",
     "features.cross": "feature crosses",
     "features.categorical.dimensions": "embeddings",

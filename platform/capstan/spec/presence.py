@@ -68,6 +68,14 @@ def missing_files(system: MLSystem) -> list[Finding]:
                 )
         elif not full.exists():
             findings.append(Finding(location, f"{path!r} is not there ({full}); check the path"))
+    for index, feature in enumerate(system.spec.features):
+        if feature.image is not None and feature.image.folder is not None:
+            images = system.base_dir / feature.image.folder
+            if not images.is_dir():
+                location = ("spec", "features", index, "image", "folder")
+                findings.append(
+                    Finding(location, f"{feature.image.folder!r} is no folder ({images}); check the path")
+                )
     for location, code in own_code(system):
         place = system.base_dir.joinpath(*code.module.split("."))
         if not place.with_suffix(".py").exists() and not (place / "__init__.py").exists():

@@ -35,6 +35,7 @@ from capstan.spec.families import BOOSTING_RULES, LINEAR_RULES, PERCEPTRON_RULES
 from capstan.spec.features import CATEGORICAL_RULES, DATE_RULES, NUMERIC_RULES, TEXT_RULES
 from capstan.spec.finding import Finding
 from capstan.spec.gates import GATE_RULES
+from capstan.spec.images import IMAGE_RULES
 from capstan.spec.interleave import GUARDRAIL_RULES
 from capstan.spec.location import Location
 from capstan.spec.objective import LOSS_RULES, WORD_RULES
@@ -87,6 +88,7 @@ PART_RULES: tuple[Rule, ...] = (
     *CATEGORICAL_RULES,
     *DATE_RULES,
     *TEXT_RULES,
+    *IMAGE_RULES,
     *WINDOW_RULES,
     *LINEAR_RULES,
     *BOOSTING_RULES,

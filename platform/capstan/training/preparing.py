@@ -10,7 +10,7 @@ import numpy as np
 
 from capstan.errors import InvalidDataError
 from capstan.features.fullness import is_left_out, missing_share
-from capstan.features.kinds import CategoricalSettings, Target
+from capstan.features.kinds import CategoricalSettings, FittedImage, Target
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.balance import Balance
 from capstan.spec.families import Candidate
@@ -78,6 +78,7 @@ def prepare(
         target = _target(train)
         transform.fit(table, target)
         noted += _unlisted(table, transform)
+        noted += _unreadable(table, transform)
     _require_room(transform, table)
     # What was fitted to other rows knows nothing of the labels of these.
     matrix = transform.transform_training(table, target) if given is None else transform.transform(table)
@@ -139,12 +140,28 @@ def _constant(table: pa.Table, features: Sequence[Feature]) -> list[str]:
         elif not column.null_count:
             ends = pc.min_max(column).as_py()
             if ends["min"] == ends["max"]:
-                shown = ends["min"] if feature.text is None else "the same text"
+                shown = ends["min"]
+                if feature.text is not None or feature.image is not None:
+                    shown = "the same text" if feature.image is None else "the same image"
                 still.append(f"{feature.name} (always {shown})")
     if not still:
         return []
     shown = ", ".join(still[:5]) + (f" and {len(still) - 5} more" if len(still) > 5 else "")
     return [f"features that are the same in all {table.num_rows:,} training rows tell nothing: {shown}"]
+
+
+def _unreadable(table: pa.Table, transform: FeatureTransform) -> list[str]:
+    """Images that count as missing."""
+    found = []
+    for feature in transform.features_:
+        if isinstance(feature, FittedImage) and not feature.settings.refuses_unreadable:
+            count = feature.unseen(table[feature.settings.column])
+            if count:
+                found.append(
+                    f"{count:,} of {table.num_rows:,} training rows have no image that can be read in "
+                    f"{feature.settings.column}; they count as missing"
+                )
+    return found
 
 
 def _target(train: Cases) -> Target | None:

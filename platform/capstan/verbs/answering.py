@@ -12,6 +12,7 @@ import httpx
 import orjson
 
 from capstan.data.asked_rows import asked_rows
+from capstan.data.images import ImageFiles
 from capstan.domain.versions import VersionName
 from capstan.embedded.asking import (
     TIMEOUT_SECONDS,
@@ -47,7 +48,8 @@ class Asked:
         """
         manifest = self.manifest
         wanted = dict.fromkeys(manifest.keys.values()) | asked_columns(system, manifest)
-        return asked_rows(table, wanted, zone=manifest.time_zone, sources=system.spec.data.sources)
+        rows = asked_rows(table, wanted, zone=manifest.time_zone, sources=system.spec.data.sources)
+        return ImageFiles.of(system).in_rows(rows)
 
 
 def asked_gateway(system: MLSystem, state: StateDir, *, otherwise: str = "") -> Asked:

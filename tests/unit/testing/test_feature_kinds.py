@@ -69,6 +69,12 @@ EXAMPLES: list[dict[str, Any]] = [
     {"name": "when", "date": {"parts": ["DayOfYear", "Hour"], "cyclic": True, "indicator": True}},
     {"name": "t", "text": {"maxWords": 2}},
     {"name": "t", "text": {"encode": "Hashing", "buckets": 3, "ngrams": 2}},
+    {"name": "i", "image": {"width": 4, "height": 3}},
+    {
+        "name": "i",
+        "image": {"width": 2, "height": 2, "channels": "RGB", "normalize": "ZScore", "unreadable": "Missing"},
+    },
+    {"name": "i", "image": {"width": 3, "height": 2, "channels": "RGB", "normalize": "ImageNet"}},
     OWN_NUMBER,
     OWN_CATEGORY,
 ]

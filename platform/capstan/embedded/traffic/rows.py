@@ -9,6 +9,7 @@ import orjson
 
 from capstan.data import extract
 from capstan.data.asked_rows import asked_rows
+from capstan.data.images import ImageFiles
 from capstan.embedded.asking import asked_columns
 from capstan.embedded.replay.recorded_rows import RecordedTraffic, record_traffic
 from capstan.embedded.traffic.plan import Case, KeyColumns, RecordedRequest
@@ -62,9 +63,8 @@ def rows_of_table(file: Path, system: MLSystem, manifest: Manifest) -> tuple[Rec
     sent, sticky, group = _sent(system, manifest), keys.get("sticky_by"), keys.get("group")
     cases: dict[object, list[Case]] = {}
     sticky_keys: dict[object, str] = {}
-    for number, row in enumerate(
-        asked_rows(file, wanted, zone=manifest.time_zone, sources=data.sources), start=1
-    ):
+    asked = asked_rows(file, wanted, zone=manifest.time_zone, sources=data.sources)
+    for number, row in enumerate(ImageFiles.of(system).in_rows(asked), start=1):
         truth = row.get(label)
         known = None if truth is None else form.parse(truth)
         if truth is not None and known is None:

@@ -9,6 +9,7 @@ from capstan.features.kinds.categorical import CategoricalSettings, FittedCatego
 from capstan.features.kinds.custom import CustomSettings, FittedCustom
 from capstan.features.kinds.date import DateSettings, FittedDate
 from capstan.features.kinds.hashing import FittedHashing, HashingSettings
+from capstan.features.kinds.image import FittedImage, ImageSettings
 from capstan.features.kinds.kind import FittedFeature, Kind, RowPlace, Target
 from capstan.features.kinds.numeric import FittedNumeric, NumericSettings
 from capstan.features.kinds.target import FittedTarget, TargetSettings
@@ -27,10 +28,12 @@ __all__ = [
     "FittedDate",
     "FittedFeature",
     "FittedHashing",
+    "FittedImage",
     "FittedNumeric",
     "FittedTarget",
     "FittedText",
     "HashingSettings",
+    "ImageSettings",
     "Kind",
     "NumericSettings",
     "RowPlace",
@@ -47,6 +50,7 @@ KINDS: Mapping[str, type[Kind]] = {
     "categorical": CategoricalSettings,
     "date": DateSettings,
     "text": TextSettings,
+    "image": ImageSettings,
     "custom": CustomSettings,
 }
 """Key of a feature in the file -> its kind."""
