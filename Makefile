@@ -6,6 +6,7 @@ UV := $(shell command -v uv || command -v .uv/bin/uv || command -v .venv/bin/uv 
 RUN := $(UV) run --frozen --no-sync
 EXAMPLE := examples/flight-delays/system.yaml
 STAMP := .venv/.capstan-setup
+AZURITE := 3.37.0
 
 # A tier ends with the time it took, whether it passed or not. In the tiers of real processes, what failed is run once
 # more, alone, and said so: a test that waits for a process can fail on a machine that others keep busy. Each tier remembers
@@ -27,7 +28,7 @@ debian = { command -v apt-get >/dev/null && command -v $(or $(SUDO),true) >/dev/
 		apt-get install -y -qq --no-install-recommends $(2); } >$$log 2>&1 || { cat $$log >&2; \
 		echo "error: $(1) could not be installed. Install it as root: apt-get install $(2)" >&2; exit 1; }; rm -f $$log
 
-.PHONY: chromium libatomic java mariadb router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster test-deep cluster-programs check bench format clean docs site charts images kind
+.PHONY: chromium libatomic java mariadb azurite router help setup demo example test test-unit test-simulation test-contract test-embedded test-browser test-cluster test-deep cluster-programs check bench format clean docs site charts images kind
 .DEFAULT_GOAL := help
 # Tiers share cores and ports: `make -j test` runs them one after the other all the same.
 .NOTPARALLEL:
@@ -61,6 +62,14 @@ libatomic: $(STAMP)
 mariadb:
 	@PATH=$$PATH:/usr/sbin; command -v mariadbd >/dev/null || { $(call debian,MariaDB,mariadb-server-core); }
 
+# A server of Azure's object storage, for tests of sources: a program for Node.js.
+azurite: build/azurite/$(AZURITE)/node_modules/azurite/package.json
+build/azurite/$(AZURITE)/node_modules/azurite/package.json:
+	@command -v npm >/dev/null || { $(call debian,Node.js and npm,nodejs npm); }
+	@echo "setting up: Azurite $(AZURITE)"; rm -rf build/azurite; mkdir -p build/azurite/$(AZURITE); \
+		log=$$(mktemp); npm install --prefix build/azurite/$(AZURITE) --no-audit --no-fund --omit=dev azurite@$(AZURITE) >$$log 2>&1 \
+		|| { cat $$log >&2; rm -rf build/azurite; exit 1; }; rm -f $$log
+
 # METEOR and CIDEr are programs in Java.
 java:
 	@command -v java >/dev/null || { $(call debian,Java,default-jre-headless); }
@@ -84,7 +93,7 @@ example: $(STAMP) ## one of examples/ through the whole loop, in minutes; one wi
 		examples/$(NAME)/system.yaml --state examples/$(NAME)/.capstan
 
 # What a later tier needs is installed first, so that a person who is asked for a password need not wait for it.
-test: chromium libatomic java mariadb router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
+test: chromium libatomic java mariadb azurite router test-unit test-simulation test-contract test-embedded test-browser ## all tests: unit, simulation, contract, embedded (real parts), the page in a browser
 
 test-unit: $(STAMP)
 	@$(call tier,unit,tests/unit tests/members,-n 2)
@@ -92,7 +101,7 @@ test-unit: $(STAMP)
 test-simulation: $(STAMP)
 	@$(call tier,simulation,tests/simulation,-n 2)
 
-test-contract: $(STAMP) java mariadb router
+test-contract: $(STAMP) java mariadb azurite router
 	@$(call tier,contract,tests/contract,-n 2 --dist loadfile --no-loadscope-reorder,real)
 
 test-embedded: $(STAMP)

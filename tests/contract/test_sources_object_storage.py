@@ -19,6 +19,7 @@ import pytest
 from contract.object_storage import BUCKET, KEYS, ObjectStorage
 
 from capstan.data.sources import Reading, object_storage, open_source
+from capstan.data.sources.storages import Storage
 from capstan.data.text_types import quote
 from capstan.data.workspace import workspace
 from capstan.errors import InvalidDataError
@@ -201,7 +202,9 @@ def test_threads_that_share_a_file_read_the_same_rows(storage: ObjectStorage, tm
 def test_each_thread_has_a_place_of_its_own_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(bytes(range(100)))
     with pa.OSFile(str(tmp_path / "rows")) as stored, ThreadPoolExecutor(1) as other:
-        file = object_storage._PlacedFile(stored, "rows", [])
+        file = object_storage._PlacedFile(
+            stored, "rows", object_storage.Notes(Storage("s3", None, (), str), [])
+        )
         file.seek(10)
         other.submit(file.seek, 50).result()
         assert file.read(2) == bytes([10, 11])

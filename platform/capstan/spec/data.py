@@ -58,46 +58,57 @@ def _in_a_file_system(value: str) -> str:
 
 FilePath = Annotated[Text, AfterValidator(_in_a_file_system)]
 
-STORAGE = "s3://"
-"""How the address of an object storage begins."""
+STORAGES = ("s3", "gs", "az")
+"""Schemes of addresses of object storages."""
 _OTHER_STORAGES = {
-    **dict.fromkeys(
-        ("gs", "gcs"),
-        "Google Cloud Storage speaks S3 too: write s3://BUCKET/PATH, and in the secret of credentialsFrom "
-        "endpoint_url = https://storage.googleapis.com and its HMAC keys",
-    ),
+    **dict.fromkeys(("gcs",), "write gs://BUCKET/PATH"),
     **dict.fromkeys(("s3a", "s3n"), "write s3://BUCKET/PATH"),
+    **dict.fromkeys(("abfs", "abfss", "wasb", "wasbs", "azure", "adl"), "write az://CONTAINER/PATH"),
 }
 """Scheme of an address that is not read -> the way out."""
-_ANY_STORAGE = "write s3://BUCKET/PATH, or copy or mount the file and write its path"
-_BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*/[^/].*")
+_ANY_STORAGE = (
+    "write s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH, or copy or mount the file and write "
+    "its path"
+)
+_BUCKET = re.compile(r"[a-z0-9]+://[A-Za-z0-9][A-Za-z0-9._-]*/[^/].*")
+_IN_STORAGE = re.compile(rf"({'|'.join(STORAGES)})://")
+
+
+def is_in_storage(path: str) -> bool:
+    """Whether it is an address of an object storage."""
+    return _IN_STORAGE.match(path) is not None
 
 
 def _readable_path(value: str) -> str:
     if not ADDRESS.match(value):
         return value
     scheme = value.partition("://")[0].lower()
-    if scheme != "s3":
+    if scheme not in STORAGES:
         raise PydanticCustomError(
             "address",
             "is an address that is not read; {way}",
             {"way": _OTHER_STORAGES.get(scheme, _ANY_STORAGE)},
         )
     if not _BUCKET.fullmatch(value):
-        raise PydanticCustomError("bucket", "names no file in a bucket; write s3://BUCKET/PATH, without keys")
+        raise PydanticCustomError(
+            "bucket",
+            "names no file in a bucket; write {scheme}://BUCKET/PATH, without keys",
+            {"scheme": scheme},
+        )
     return value
 
 
 SourcePath = Annotated[Text, AfterValidator(_readable_path)]
 _PATH = (
     "File, folder or pattern such as data/*.csv, relative to this file. The name of a file that exists is "
-    "never taken for a pattern. Files packed with gzip are read without unpacking them. Or s3://BUCKET/PATH in an "
-    "object storage."
+    "never taken for a pattern. Files packed with gzip are read without unpacking them. Or s3://BUCKET/PATH, "
+    "gs://BUCKET/PATH or az://CONTAINER/PATH in an object storage."
 )
 _CREDENTIALS = (
-    "Secret with the keys of the object storage, as a file of credentials of AWS: a line [default], then "
+    "Secret with the keys of the object storage. Of s3:// it is a file of credentials of AWS: a line [default], then "
     "aws_access_key_id = and aws_secret_access_key =, and where needed aws_session_token =, region = and "
-    "endpoint_url = for a server that is not Amazon's. Without it the keys are those of the environment."
+    "endpoint_url = for a server that is not Amazon's. Of gs:// it is the key of a service account (JSON), of az:// "
+    "a connection string. Without it the keys are those of the environment."
 )
 _LAKE = {"secretKeyRef": {"name": "lake", "key": "credentials"}}
 _TIME_COLUMN = (
@@ -201,14 +212,14 @@ class SourceSettings(SpecModel):
 FILE_RULES = (
     part_rule(
         "credentialsFrom is of an object storage, and path is no address of one; write s3://BUCKET/PATH, or drop it",
-        lambda source: source.credentials_from is None or source.path.startswith(STORAGE),
+        lambda source: source.credentials_from is None or is_in_storage(source.path),
         *(
             Cel(
-                "!has(self.credentialsFrom) || self.path.startsWith('s3://')",
+                f"!has(self.credentialsFrom) || self.path.matches('^({'|'.join(STORAGES)})://')",
                 f"data.sources[].{kind}",
                 "credentialsFrom",
             )
-            for kind in ("csv", "parquet", "jsonLines")
+            for kind in ("csv", "parquet", "jsonLines", "delta")
         ),
     ),
 )
@@ -283,8 +294,8 @@ class ParquetSource(FileSource):
     path: SourcePath = Field(
         description=(
             "File, folder or pattern such as data/*.parquet, relative to this file. The name of a file "
-            "that exists is never taken for a pattern. Or s3://BUCKET/PATH in an object storage, from which only the "
-            "columns and days leave that are needed."
+            "that exists is never taken for a pattern. Or s3://BUCKET/PATH, gs://BUCKET/PATH or "
+            "az://CONTAINER/PATH in an object storage, from which only the columns and days leave that are needed."
         ),
         examples=["data/weather"],
     )
@@ -295,6 +306,77 @@ class JsonLinesSource(FileSource):
     """A file with one JSON object a line."""
 
     time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["created_at"])
+
+
+class DeltaSource(FileSource):
+    """A table of Delta Lake."""
+
+    path: SourcePath = Field(
+        description=(
+            "Folder of the table, the one that holds _delta_log, relative to this file. Or s3://BUCKET/PATH, "
+            "gs://BUCKET/PATH or az://CONTAINER/PATH in an object storage. Only the columns and days leave it that "
+            "are needed."
+        ),
+        examples=["data/flights"],
+    )
+    version: Annotated[Whole, Field(ge=0)] | None = Field(
+        None, description="Version of the table that is read; without it the newest.", examples=[12]
+    )
+    time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
+
+
+ICEBERG_RULES = (
+    part_rule(
+        "an Iceberg table has a path, or a table with catalogFrom, which says where its catalog is; write one of both",
+        lambda source: (
+            (source.path is None) != (source.table is None)
+            and (source.table is None) == (source.catalog_from is None)
+        ),
+        Cel(
+            "has(self.path) != has(self.table) && has(self.table) == has(self.catalogFrom)",
+            "data.sources[].iceberg",
+        ),
+    ),
+)
+
+
+class IcebergSource(SourceSettings):
+    """A table of Apache Iceberg."""
+
+    path: FilePath | None = Field(
+        None,
+        description=(
+            "Folder of a table without a catalog, the one that holds `metadata`, relative to this file; or one of its "
+            "files of metadata, which reads the table as that file tells it. Of a folder the newest is read."
+        ),
+        examples=["data/flights"],
+    )
+    table: (
+        Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){1,9}$")] | None
+    ) = Field(
+        None, description="Table of a catalog, with its namespace before a dot.", examples=["shop.orders"]
+    )
+    catalog_from: ValueFrom | None = Field(
+        None,
+        description=(
+            "Secret with the settings of the catalog as PyIceberg names them, one `name = value` a line, such as "
+            "uri =, warehouse =, token =, s3.access-key-id =. A catalog that is a database needs its `name =` too."
+        ),
+        examples=[{"secretKeyRef": {"name": "lake", "key": "catalog"}}],
+    )
+    time_column: ColumnName | None = Field(None, description=_TIME_COLUMN, examples=["observed_at"])
+
+    @property
+    def file(self) -> str | None:
+        return self.path
+
+    @property
+    def secrets(self) -> tuple[ValueFrom, ...]:
+        return () if self.catalog_from is None else (self.catalog_from,)
+
+    @model_validator(mode="after")
+    def _of_one_place(self) -> IcebergSource:
+        return require(self, ICEBERG_RULES)
 
 
 class DatabaseSource(SourceSettings):
@@ -317,7 +399,7 @@ class DatabaseSource(SourceSettings):
 class Source(OneOf):
     """One table that the query can name."""
 
-    members: ClassVar[tuple[str, ...]] = ("csv", "parquet", "json_lines", "database")
+    members: ClassVar[tuple[str, ...]] = ("csv", "parquet", "json_lines", "delta", "iceberg", "database")
 
     name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=63)] = Field(
         description="Name of the table in the query: lower-case letters, digits and underscores.",
@@ -350,6 +432,12 @@ class Source(OneOf):
     )
     json_lines: JsonLinesSource | None = Field(
         None, description="Files with one JSON object a line.", examples=[{"path": "data/events.jsonl"}]
+    )
+    delta: DeltaSource | None = Field(
+        None, description="A table of Delta Lake.", examples=[{"path": "data/flights"}]
+    )
+    iceberg: IcebergSource | None = Field(
+        None, description="A table of Apache Iceberg.", examples=[{"path": "data/flights"}]
     )
     database: DatabaseSource | None = Field(
         None,

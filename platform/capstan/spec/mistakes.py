@@ -53,6 +53,7 @@ PATTERN_WORDS = {
     MAIL_PATTERN: "one address of mail, such as ops@example.com",
     SERVER_PATTERN: "a host and its port, such as smtp.example.com:587",
     DNS_NAME_PATTERN: "lower-case letters, digits, dashes and dots, with a letter or digit on both sides of each dot",
+    r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){1,9}$": "a namespace and a table, such as shop.orders",
     r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}$": "a table's name, optionally schema.table",
 }
 """What a text of a certain form is, in words that follow `write`."""

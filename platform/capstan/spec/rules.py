@@ -27,7 +27,7 @@ from capstan.spec import (
 from capstan.spec.annotations import ANNOTATION_RULES
 from capstan.spec.bandit import BANDIT_RULES
 from capstan.spec.cluster import VOLUME_RULES
-from capstan.spec.data import CHECK_RULES, DRAWN_RULES, FILE_RULES
+from capstan.spec.data import CHECK_RULES, DRAWN_RULES, FILE_RULES, ICEBERG_RULES
 from capstan.spec.events import AGGREGATE_RULES, EVENT_RULES
 from capstan.spec.experiment import ARM_RULES, EXPERIMENT_RULES, UNLESS_WORSE_ENDS
 from capstan.spec.fairness import FAIRNESS_RULES
@@ -82,6 +82,7 @@ PART_RULES: tuple[Rule, ...] = (
     *AGGREGATE_RULES,
     *EVENT_RULES,
     *FILE_RULES,
+    *ICEBERG_RULES,
     *DRAWN_RULES,
     *VOLUME_RULES,
     *NUMERIC_RULES,

@@ -113,6 +113,37 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("features.2.column", "flight_id"),
     ("data.sources.0.csv.credentialsFrom", {"secretKeyRef": {"name": "lake", "key": "keys"}}),
     ("data.sources.0.csv.path", "s3://lake/flights.csv"),
+    ("data.sources.0.csv.path", "az://lake/flights.csv"),
+    (
+        "data.sources.0",
+        {
+            "name": "flights",
+            "delta": {"path": "flights", "credentialsFrom": {"secretKeyRef": {"name": "lake", "key": "k"}}},
+        },
+    ),
+    (
+        "data.sources.0",
+        {
+            "name": "flights",
+            "delta": {
+                "path": "gs://lake/rows",
+                "credentialsFrom": {"secretKeyRef": {"name": "lake", "key": "k"}},
+            },
+        },
+    ),
+    ("data.sources.0", {"name": "flights", "iceberg": {}}),
+    ("data.sources.0", {"name": "flights", "iceberg": {"path": "flights"}}),
+    ("data.sources.0", {"name": "flights", "iceberg": {"path": "flights", "table": "shop.flights"}}),
+    (
+        "data.sources.0",
+        {
+            "name": "flights",
+            "iceberg": {
+                "table": "shop.flights",
+                "catalogFrom": {"secretKeyRef": {"name": "lake", "key": "k"}},
+            },
+        },
+    ),
     ("data.checks.0", {"column": "distance"}),
     ("data.checks.0", {"column": "distance", "min": 3, "max": 1.5}),
     ("data.checks.0", {"column": "distance", "min": 1, "allowed": ["a"]}),

@@ -9,10 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from capstan.data.sources import SOURCES
 from capstan.data.sources.csv import CsvReader
@@ -50,7 +52,26 @@ def as_database(folder: Path, table: pa.Table) -> Mapping[str, Any]:
     return {"name": "rows", "database": {"table": "rows", "urlFrom": secret, **NAMED}}
 
 
-WRITERS = {"csv": as_csv, "parquet": as_parquet, "jsonLines": as_json_lines, "database": as_database}
+def as_delta(folder: Path, table: pa.Table) -> Mapping[str, Any]:
+    deltalake.write_deltalake(folder / "rows", table)
+    return {"name": "rows", "delta": {"path": "rows", **NAMED}}
+
+
+def as_iceberg(folder: Path, table: pa.Table) -> Mapping[str, Any]:
+    catalog = SqlCatalog("own", uri="sqlite://", warehouse=folder.as_uri())
+    catalog.create_namespace("shop")
+    catalog.create_table("shop.rows", schema=table.schema).append(table)
+    return {"name": "rows", "iceberg": {"path": "shop/rows", **NAMED}}
+
+
+WRITERS = {
+    "csv": as_csv,
+    "parquet": as_parquet,
+    "jsonLines": as_json_lines,
+    "delta": as_delta,
+    "iceberg": as_iceberg,
+    "database": as_database,
+}
 
 
 def test_every_alternative_of_a_source_is_a_kind_with_a_writer() -> None:

@@ -11,10 +11,20 @@ from typing import Any
 from capstan.data.sources.annotated import AnnotatedReader
 from capstan.data.sources.csv import CsvReader
 from capstan.data.sources.databases import open_database
+from capstan.data.sources.delta import open_delta
+from capstan.data.sources.iceberg import open_iceberg
 from capstan.data.sources.json_lines import JsonLinesReader
 from capstan.data.sources.parquet import ParquetReader
 from capstan.data.sources.reading import Reader, Reading
-from capstan.spec.data import CsvSource, DatabaseSource, JsonLinesSource, ParquetSource, SourceSettings
+from capstan.spec.data import (
+    CsvSource,
+    DatabaseSource,
+    DeltaSource,
+    IcebergSource,
+    JsonLinesSource,
+    ParquetSource,
+    SourceSettings,
+)
 
 __all__ = ["SOURCES", "Open", "Reader", "Reading", "open_source"]
 
@@ -24,6 +34,8 @@ SOURCES: Mapping[type[SourceSettings], Open] = {
     CsvSource: CsvReader,
     ParquetSource: ParquetReader,
     JsonLinesSource: JsonLinesReader,
+    DeltaSource: open_delta,
+    IcebergSource: open_iceberg,
     DatabaseSource: open_database,
 }
 """Settings of the grammar -> what opens such a source."""
