@@ -169,9 +169,8 @@ def _other_features(job: Job, name: str, ours: PlannedModel, theirs: PlannedMode
         now = {one.name: one for one in ours.features}
         changed = [one for one in dict.fromkeys([*before, *now]) if before.get(one) != now.get(one)]
         return f"features have changed since {name}: {', '.join(changed) or 'their order'}"
-    if any(isinstance(one.chosen, OwnCode) for one in ours.features) and _sources(job.factories) != _sources(
-        folder / "factories"
-    ):
+    has_own = any(isinstance(one.chosen, OwnCode) or one.settings.embedding for one in ours.features)
+    if has_own and _sources(job.factories) != _sources(folder / "factories"):
         return f"code of your own has changed since {name}"
     return ""
 

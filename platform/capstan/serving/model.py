@@ -113,13 +113,13 @@ class Model:
     def prove_columns(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Predict many rows by columns from now on, if that gives the bits of the compiled path for these."""
         from capstan.features.columnwise import is_faster
-        from capstan.features.kinds import FittedCustom, FittedNumeric
+        from capstan.features.kinds import FittedCustom, FittedEmbedded, FittedNumeric
 
         predict = self.by_columns()
         if predict is None or self._compiled is None or not rows or not is_faster(self._pipeline):
             return
         features = _transform_of(self._pipeline).features_
-        if any(isinstance(feature, FittedCustom) for feature in features):
+        if any(isinstance(feature, FittedCustom | FittedEmbedded) for feature in features):
             # A function of somebody's may give a value something else beside other values.
             return
         others = {one.settings.column for one in features if not isinstance(one, FittedNumeric)}
@@ -197,6 +197,9 @@ def load(model_dir: Path) -> Model:
             pipeline = joblib.load(model_dir / "pipeline.joblib")
         except Exception as error:
             raise InvalidDataError(f"{model_dir / 'pipeline.joblib'}: cannot be loaded: {error!r}") from error
+    for feature in getattr(_transform_of(pipeline), "features_", ()):
+        if (require := getattr(feature, "require_unchanged", None)) is not None:
+            require()
     model = _proven(model_dir, manifest, pipeline)
     model.folder = model_dir
     return model

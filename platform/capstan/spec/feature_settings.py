@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from capstan.spec.grammar import SpecModel
+from capstan.spec.own_code import OwnCode
 
 Reading = Literal["numeric", "categorical"]
 """How a feature's column is read, whatever is made of it: as numbers or as categories."""
@@ -40,6 +41,11 @@ class FeatureSettings(SpecModel):
     def comes_back(self) -> bool:
         """Whether rows share values of its column, so that one can say what it does; not of texts, moments, images."""
         return True
+
+    @property
+    def embedding(self) -> OwnCode | None:
+        """A function of the person's own that makes numbers of its values."""
+        return None
 
     @property
     def refuses_unknown(self) -> bool:

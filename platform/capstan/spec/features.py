@@ -286,6 +286,25 @@ TEXT_RULES = (
         lambda text: text.encode != "Hashing" or (text.max_words is None and text.min_frequency is None),
         Cel("self.encode != 'Hashing' || !(has(self.maxWords) || has(self.minFrequency))", "features[].text"),
     ),
+    part_rule(
+        "`embed` gets whole texts, so nothing is counted; drop `encode: Hashing`, `ngrams`, `maxWords`, `minFrequency` "
+        "and `buckets`",
+        lambda text: (
+            text.embed is None
+            or (
+                text.encode == "TfIdf"
+                and text.ngrams == 1
+                and text.max_words is None
+                and text.min_frequency is None
+            )
+        ),
+        Cel(
+            "!has(self.embed) || self.encode == 'TfIdf' && self.ngrams == 1 && !has(self.maxWords) && "
+            "!has(self.minFrequency)",
+            "features[].text",
+            "embed",
+        ),
+    ),
 )
 
 
@@ -323,10 +342,22 @@ class Text(FeatureSettings):
     buckets: Whole | None = Field(
         None, ge=2, le=4096, description="Columns of Hashing, 256 if left out.", examples=[512]
     )
+    embed: OwnCode | None = Field(
+        None,
+        description=(
+            "A function of yours makes the numbers: `factory` is `module:name` of what gives it, beside this file. It "
+            "gets a list of texts, and gives one row of numbers for each."
+        ),
+        examples=[{"factory": "myembeddings:sentences"}],
+    )
 
     @model_validator(mode="after")
     def _coherent(self) -> Text:
         return require(self, TEXT_RULES)
+
+    @property
+    def embedding(self) -> OwnCode | None:
+        return self.embed
 
     @property
     def reading(self) -> Reading:

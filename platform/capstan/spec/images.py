@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from capstan.spec.feature_settings import FeatureSettings, Reading
 from capstan.spec.grammar import Text
+from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.units import Whole
 
@@ -39,6 +40,11 @@ IMAGE_RULES = (
         "`normalize: ImageNet` has constants for red, green and blue; write `channels: RGB`, or another `normalize`",
         lambda image: image.normalize != "ImageNet" or image.channels == "RGB",
         Cel("self.normalize != 'ImageNet' || self.channels == 'RGB'", "features[].image", "normalize"),
+    ),
+    part_rule(
+        "`embed` gets levels from 0 to 255 and normalizes them itself; drop `normalize`",
+        lambda image: image.embed is None or image.normalize == "ZeroToOne",
+        Cel("!has(self.embed) || self.normalize == 'ZeroToOne'", "features[].image", "normalize"),
     ),
 )
 
@@ -81,6 +87,15 @@ class Image(FeatureSettings):
         ),
         examples=["Missing"],
     )
+    embed: OwnCode | None = Field(
+        None,
+        description=(
+            "A function of yours makes the numbers: `factory` is `module:name` of what gives it, beside this file. It "
+            "gets a list of arrays of whole numbers from 0 to 255, (height, width) or with RGB (height, width, 3), and "
+            "gives one row of numbers for each."
+        ),
+        examples=[{"factory": "myembeddings:pictures"}],
+    )
     max_bytes: Whole = Field(
         500_000, ge=100, le=MOST_BYTES, description="Bytes of an image file, at most.", examples=[100_000]
     )
@@ -103,6 +118,10 @@ class Image(FeatureSettings):
     def planes(self) -> int:
         """Numbers of each pixel."""
         return 3 if self.channels == "RGB" else 1
+
+    @property
+    def embedding(self) -> OwnCode | None:
+        return self.embed
 
     @property
     def reading(self) -> Reading:

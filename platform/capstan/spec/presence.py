@@ -47,6 +47,8 @@ def own_code(system: MLSystem) -> Iterator[tuple[Location, OwnCode]]:
     for index, feature in enumerate(system.spec.features):
         if isinstance(feature.chosen, OwnCode):
             yield ("spec", "features", index, feature.key, "factory"), feature.chosen
+        if feature.settings.embedding is not None:
+            yield ("spec", "features", index, feature.key, "embed", "factory"), feature.settings.embedding
     for index, candidate in enumerate(system.spec.training.candidates):
         if isinstance(candidate.chosen, OwnCode):
             yield ("spec", "training", "candidates", index, candidate.key, "factory"), candidate.chosen

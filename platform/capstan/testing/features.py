@@ -50,7 +50,11 @@ def toy_columns(feature: Feature) -> dict[str, pa.ChunkedArray]:
     if feature.settings.needs_moments:
         return _toy_moments(rng, missing)
     if feature.settings.needs_images:
-        return _toy_images(rng, missing)
+        found = _toy_images(rng, missing)
+        if feature.settings.embedding is None:
+            # A function of a person's own says by a value how many numbers it gives.
+            found["no value"] = pa.chunked_array([pa.nulls(ROWS)])
+        return found
     texts = np.where(rng.random(ROWS) < 0.01, "rare", rng.choice(["a", "b", "é 'quoted'"], ROWS))
     columns = {
         "whole numbers": pa.array(rng.integers(-3, 24, ROWS), mask=missing),
@@ -87,12 +91,12 @@ def _toy_images(rng: np.random.Generator, missing: npt.NDArray[np.bool_]) -> dic
         return base64.b64encode(content.getvalue()).decode()
 
     shapes: dict[str, list[tuple[int, ...]]] = {"gray": [(8, 8), (5, 9)], "colour": [(8, 8, 3), (20, 3, 4)]}
-    found = {
-        name: pa.array([text(forms[row % 2]) for row in range(ROWS)], pa.string(), mask=missing)
+    return {
+        name: pa.chunked_array(
+            [pa.array([text(forms[row % 2]) for row in range(ROWS)], pa.string(), mask=missing)]
+        )
         for name, forms in shapes.items()
     }
-    found["no value"] = pa.nulls(ROWS)
-    return {name: pa.chunked_array([column]) for name, column in found.items()}
 
 
 def _target() -> Target:

@@ -10,7 +10,7 @@ import numpy as np
 
 from capstan.errors import InvalidDataError
 from capstan.features.fullness import is_left_out, missing_share
-from capstan.features.kinds import CategoricalSettings, FittedImage, Target
+from capstan.features.kinds import CategoricalSettings, FittedEmbedded, FittedImage, Target
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.balance import Balance
 from capstan.spec.families import Candidate
@@ -154,7 +154,7 @@ def _unreadable(table: pa.Table, transform: FeatureTransform) -> list[str]:
     """Images that count as missing."""
     found = []
     for feature in transform.features_:
-        if isinstance(feature, FittedImage) and not feature.settings.refuses_unreadable:
+        if isinstance(feature, FittedImage | FittedEmbedded):
             count = feature.unseen(table[feature.settings.column])
             if count:
                 found.append(

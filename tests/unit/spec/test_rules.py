@@ -171,6 +171,8 @@ RULES = {
     "words of a hash": ("categorical: {encode: OneHot, minFrequency: 20}", "text: {encode: Hashing, maxWords: 8}", "features[3].text", "drop `maxWords` and `minFrequency`"),
     "an image too large": ("categorical: {encode: OneHot, minFrequency: 20}", "image: {width: 120, height: 120}", "features[3].image", "make the image smaller"),
     "constants of colours for gray": ("categorical: {encode: OneHot, minFrequency: 20}", "image: {width: 8, height: 8, normalize: ImageNet}", "features[3].image", "write `channels: RGB`"),
+    "words of an embedded text": ("categorical: {encode: OneHot, minFrequency: 20}", "text: {ngrams: 2, embed: {factory: 'my:own'}}", "features[3].text", "`embed` gets whole texts"),
+    "levels of an embedded image": ("categorical: {encode: OneHot, minFrequency: 20}", "image: {width: 8, height: 8, normalize: ZScore, embed: {factory: 'my:own'}}", "features[3].image", "drop `normalize`"),
     "images read as categories": ("categorical: {encode: OneHot, minFrequency: 20}", "image: {width: 8, height: 8}}\n    - {name: again, column: dest, categorical: {}", "features[4]", "by features of the kind image alone"),
     "an indicator of nothing": ("numeric: {impute: Median, scale: ZScore}", "numeric: {impute: DropRow, indicator: true}", "features[2].numeric", "so `indicator` says nothing"),
     "default without a value": ("impute: Median", "impute: Default", "features[2].numeric", "belong together"),

@@ -182,6 +182,17 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("features.3", {"name": "remark", "text": {"encode": "Hashing", "maxWords": 8}}),
     ("features.3", {"name": "remark", "text": {"encode": "Hashing", "minFrequency": 2}}),
     ("features.3", {"name": "picture", "image": {"width": 64, "height": 64, "channels": "RGB"}}),
+    ("features.3", {"name": "remark", "text": {"embed": {"factory": "my:own"}}}),
+    ("features.3", {"name": "remark", "text": {"ngrams": 2, "embed": {"factory": "my:own"}}}),
+    ("features.3", {"name": "remark", "text": {"encode": "Hashing", "embed": {"factory": "my:own"}}}),
+    ("features.3", {"name": "picture", "image": {"width": 8, "height": 8, "embed": {"factory": "my:own"}}}),
+    (
+        "features.3",
+        {
+            "name": "picture",
+            "image": {"width": 8, "height": 8, "normalize": "ZScore", "embed": {"factory": "my:own"}},
+        },
+    ),
     ("features.3", {"name": "picture", "image": {"width": 64, "height": 65, "channels": "RGB"}}),
     ("features.3", {"name": "picture", "image": {"width": 256, "height": 49}}),
     ("features.3", {"name": "picture", "image": {"width": 8, "height": 8, "normalize": "ImageNet"}}),

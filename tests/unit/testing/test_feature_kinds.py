@@ -47,6 +47,21 @@ class Length:
 def make():
     return Length()
 """
+EMBEDDED = """
+import numpy as np
+
+def lengths(values):
+    return np.array([[len(text), text.count("e")] for text in values], dtype=float)
+
+def of_texts():
+    return lengths
+
+def levels(values):
+    return np.array([[image.mean(), image[0].max()] for image in values])
+
+def of_images():
+    return levels
+"""
 OWN_NUMBER = {
     "name": "own",
     "custom": {"factory": "theirs:make", "parameters": {"period": 12}, "reads": "Number"},
@@ -75,6 +90,11 @@ EXAMPLES: list[dict[str, Any]] = [
         "image": {"width": 2, "height": 2, "channels": "RGB", "normalize": "ZScore", "unreadable": "Missing"},
     },
     {"name": "i", "image": {"width": 3, "height": 2, "channels": "RGB", "normalize": "ImageNet"}},
+    {"name": "t", "text": {"embed": {"factory": "embedded:of_texts"}}},
+    {
+        "name": "i",
+        "image": {"width": 4, "height": 3, "channels": "RGB", "embed": {"factory": "embedded:of_images"}},
+    },
     OWN_NUMBER,
     OWN_CATEGORY,
 ]
@@ -84,6 +104,7 @@ EXAMPLES: list[dict[str, Any]] = [
 def theirs(tmp_path: Path) -> Path:
     (tmp_path / "theirs.py").write_text(CYCLE)
     (tmp_path / "lengths.py").write_text(LENGTH)
+    (tmp_path / "embedded.py").write_text(EMBEDDED)
     return tmp_path
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from capstan.features.kinds.categorical import CategoricalSettings, FittedCategorical
 from capstan.features.kinds.custom import CustomSettings, FittedCustom
 from capstan.features.kinds.date import DateSettings, FittedDate
+from capstan.features.kinds.embedded import EmbeddedSettings, FittedEmbedded
 from capstan.features.kinds.hashing import FittedHashing, HashingSettings
 from capstan.features.kinds.image import FittedImage, ImageSettings
 from capstan.features.kinds.kind import FittedFeature, Kind, RowPlace, Target
@@ -23,9 +24,11 @@ __all__ = [
     "CategoricalSettings",
     "CustomSettings",
     "DateSettings",
+    "EmbeddedSettings",
     "FittedCategorical",
     "FittedCustom",
     "FittedDate",
+    "FittedEmbedded",
     "FittedFeature",
     "FittedHashing",
     "FittedImage",

@@ -16,7 +16,7 @@ import numpy as np
 from capstan.errors import InvalidDataError, UnfitValueError
 from capstan.features.columns import Floats, texts, type_of
 from capstan.features.images import WIDEST, Limits, Pixels, UnreadableImageError, pixels_of
-from capstan.features.kinds.kind import RowPlace
+from capstan.features.kinds.kind import Kind, RowPlace
 from capstan.features.values import ColumnType, category
 
 if TYPE_CHECKING:
@@ -42,8 +42,15 @@ class ImageSettings:
     limits: Limits = WIDEST
 
     @classmethod
-    def of(cls, feature: Feature) -> ImageSettings:
+    def of(cls, feature: Feature) -> Kind:
         """What the file says."""
+        from capstan.features.kinds.embedded import EmbeddedSettings
+
+        return cls.plain(feature) if feature.settings.embedding is None else EmbeddedSettings.of(feature)
+
+    @classmethod
+    def plain(cls, feature: Feature) -> ImageSettings:
+        """How the image is read."""
         written = feature.image
         assert written is not None
         return cls(

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.utils import murmurhash3_32
 
 from capstan.features.columns import Floats, codes, texts, type_of
+from capstan.features.kinds.embedded import EmbeddedSettings
 from capstan.features.kinds.kind import RowPlace
 from capstan.features.values import ColumnType, category
 from capstan.features.words import terms_of
@@ -48,10 +49,12 @@ class TextSettings:
     buckets: int = BUCKETS
 
     @classmethod
-    def of(cls, feature: Feature) -> TextSettings:
+    def of(cls, feature: Feature) -> TextSettings | EmbeddedSettings:
         """What the file says."""
         written = feature.text
         assert written is not None
+        if written.embed is not None:
+            return EmbeddedSettings.of(feature)
         return cls(
             feature.name,
             feature.column,
