@@ -6,7 +6,6 @@ addresses nor paths of sources nor the query are shown.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +13,7 @@ from html import escape
 from typing import Any
 
 from capstan.domain.training import GateOutcome
+from capstan.evaluation import html_file
 from capstan.evaluation.card.story import Moment, story_html
 from capstan.spec.system import MLSystemSpec
 from capstan.spec.tasks import TaskFacts
@@ -53,24 +53,21 @@ def card_html(card: Card) -> str:
     spec, explained = card.spec, card.evaluation.get("explained") or {}
     title = f"{card.system} {card.version}"
     parts = [
-        _section("What it is for", _purpose(card)),
-        _section("How good it is", _metrics(card), _gates(card), _warned(card)),
-        _section("Curves", _curves(explained.get("curves") or ())),
-        _section("What matters to it", _importances(card), _contributions(explained)),
-        _section("Candidates", *_tables(card, _OF_CANDIDATES)),
-        _section("Confusion, slices and groups", *_tables(card, None)),
-        _section("What it learnt from", _data(card), _columns(card)),
-        _section("Limits", _list(_limits(card))),
+        html_file.section("What it is for", _purpose(card)),
+        html_file.section("How good it is", _metrics(card), _gates(card), _warned(card)),
+        html_file.section("Curves", _curves(explained.get("curves") or ())),
+        html_file.section("What matters to it", _importances(card), _contributions(explained)),
+        html_file.section("Candidates", *_tables(card, _OF_CANDIDATES)),
+        html_file.section("Confusion, slices and groups", *_tables(card, None)),
+        html_file.section("What it learnt from", _data(card), _columns(card)),
+        html_file.section("Limits", html_file.listed(_limits(card))),
         story_html(card.story),
     ]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<style>{_STYLE}</style></head><body>\n<header><p>Model card</p><h1>{escape(title)}</h1>"
-        f"<p>{escape(spec.objective.business or spec.objective.task)}</p>{_head(card)}</header>\n"
-        f"<main>{''.join(parts)}</main>\n</body></html>\n"
+    header = (
+        f"<p>Model card</p><h1>{escape(title)}</h1>"
+        f"<p>{escape(spec.objective.business or spec.objective.task)}</p>{_head(card)}"
     )
+    return html_file.whole_file(title, header, parts)
 
 
 def _head(card: Card) -> str:
@@ -84,14 +81,14 @@ def _head(card: Card) -> str:
         (f"setting: {name}", value if isinstance(value, str) else f"{value:g}")
         for name, value in card.settings.items()
     ]
-    return _facts(facts)
+    return html_file.facts(facts)
 
 
 def _purpose(card: Card) -> str:
     objective, learnt = card.spec.objective, card.manifest
     classes = learnt.get("classes") or ()
     threshold = learnt.get("threshold")
-    return _facts(
+    return html_file.facts(
         [
             ("purpose", objective.business),
             ("task", objective.task),
@@ -113,14 +110,19 @@ def _metrics(card: Card) -> str:
         if metric.name not in found:
             continue
         low, high = intervals.get(metric.name) or (None, None)
-        line = [metric.title, _number(found[metric.name]), _number(low), _number(high)]
-        line += [_number(champion.get(metric.name))] if rival else []
+        line = [
+            metric.title,
+            html_file.number(found[metric.name]),
+            html_file.number(low),
+            html_file.number(high),
+        ]
+        line += [html_file.number(champion.get(metric.name))] if rival else []
         rows.append([*line, metric.direction.lower()])
     told = (
         f"{card.evaluation['rows']:,} test rows, which no candidate learnt from or was chosen by. "
         f"Chosen by {escape(card.facts.metric(card.spec.training.choose.metric).title)} on other rows."
     )
-    return f"<p>{told}</p>{_table(head, rows)}"
+    return f"<p>{told}</p>{html_file.table(head, rows)}"
 
 
 def _gates(card: Card) -> str:
@@ -133,7 +135,7 @@ def _gates(card: Card) -> str:
 
 
 def _warned(card: Card) -> str:
-    return f"<h3>Warnings</h3>{_list(card.warnings)}" if card.warnings else ""
+    return f"<h3>Warnings</h3>{html_file.listed(card.warnings)}" if card.warnings else ""
 
 
 def _curves(curves: Sequence[Document]) -> str:
@@ -168,19 +170,22 @@ def _importances(card: Card) -> str:
     ]
     head = "".join(f"<th scope='col'>{escape(one)}</th>" for one in ("column", *found["columns"][::2]))
     body = "".join(f"<tr>{''.join(line)}</tr>" for line in lines)
-    return f"{_scrolled(f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody>')}{_notes(found['notes'])}"
+    drawn = html_file.scrolled(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+    return drawn + html_file.notes(found["notes"])
 
 
 def _bar(value: float | None, most: float) -> str:
     width = 0.0 if value is None or most <= 0 else 100 * max(0.0, value) / most
-    return f'<td class="bar"><i style="width:{width:.1f}%"></i><span>{_number(value)}</span></td>'
+    return f'<td class="bar"><i style="width:{width:.1f}%"></i><span>{html_file.number(value)}</span></td>'
 
 
 def _contributions(explained: Document) -> str:
     found = explained.get("contributions")
     if not found:
         return ""
-    base = ", ".join(f"{name + ' ' if name else ''}{_number(value)}" for name, value in found["base"].items())
+    base = ", ".join(
+        f"{name + ' ' if name else ''}{html_file.number(value)}" for name, value in found["base"].items()
+    )
     return f"<p>Score: {escape(found['scale'])}. Mean score of the background rows: {escape(base)}.</p>"
 
 
@@ -202,23 +207,26 @@ def _tables(card: Card, titles: tuple[str, ...] | None) -> list[str]:
 def _crossed(found: Document) -> str:
     head = [f"{found['of_rows']} \\ {found['of_columns']}", *found["columns"]]
     pairs = list(zip(found["rows"], found["cells"], strict=True))
-    rows = [[name, *map(_cell, cells)] for name, cells in pairs[:_MOST_ROWS]]
+    rows = [[name, *map(html_file.cell, cells)] for name, cells in pairs[:_MOST_ROWS]]
     more = len(pairs) - len(rows)
     notes = [*found["notes"], *([f"{more} rows more stand in the run's report"] if more > 0 else [])]
-    return f"<h3>{escape(found['title'])}</h3>{_table(head, rows)}{_notes(notes)}"
+    return f"<h3>{escape(found['title'])}</h3>{html_file.table(head, rows)}{html_file.notes(notes)}"
 
 
 def _data(card: Card) -> str:
     check, learnt, spec = card.check, card.manifest, card.spec
     labels = card.evaluation.get("labels") or {}
-    return _facts(
+    return html_file.facts(
         [
             ("sources", ", ".join(f"{one.name} ({one.kind})" for one in spec.data.sources)),
-            ("rows read", _count(check.get("rows"))),
+            ("rows read", html_file.count(check.get("rows"))),
             ("newest row", check.get("newest")),
-            ("rows learnt from", _count(learnt.get("rows"))),
-            ("test rows", _count(card.evaluation.get("rows"))),
-            ("labels of the test", ", ".join(f"{name} {_cell(count)}" for name, count in labels.items())),
+            ("rows learnt from", html_file.count(learnt.get("rows"))),
+            ("test rows", html_file.count(card.evaluation.get("rows"))),
+            (
+                "labels of the test",
+                ", ".join(f"{name} {html_file.cell(count)}" for name, count in labels.items()),
+            ),
         ]
     )
 
@@ -228,10 +236,10 @@ def _columns(card: Card) -> str:
     rows = []
     for one in card.manifest.get("columns") or ():
         low, high = one.get("trained_min"), one.get("trained_max")
-        span = "" if low is None else f"{_cell(low)} to {_cell(high)}"
+        span = "" if low is None else f"{html_file.cell(low)} to {html_file.cell(high)}"
         share = missing.get(one["name"]) or 0.0
         rows.append([one["name"], one["kind"], span, f"{100 * share:.1f} %"])
-    return f"<h3>Columns of a request</h3>{_table(['column', 'read as', 'range learnt', 'missing'], rows)}"
+    return f"<h3>Columns of a request</h3>{html_file.table(['column', 'read as', 'range learnt', 'missing'], rows)}"
 
 
 def _limits(card: Card) -> Iterable[str]:
@@ -263,96 +271,3 @@ def _limits(card: Card) -> Iterable[str]:
     for part, why in (explained.get("untold") or {}).items():
         yield f"{part}: not told, because {why}"
     yield "What a column adds to an answer is what the model does with it, not what would follow from changing it."
-
-
-def _section(title: str, *parts: str) -> str:
-    body = "".join(parts)
-    return f"<section><h2>{escape(title)}</h2>{body}</section>\n" if body else ""
-
-
-def _facts(pairs: Iterable[tuple[str, object]]) -> str:
-    """Those that have a value."""
-    body = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>"
-        for name, value in pairs
-        if value not in (None, "", ())
-    )
-    return f"<dl>{body}</dl>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    titles = "".join(f"<th scope='col'>{escape(str(one))}</th>" for one in head)
-    body = "".join(
-        f"<tr><th scope='row'>{escape(str(first))}</th>"
-        + "".join(f"<td>{escape(str(cell))}</td>" for cell in rest)
-        + "</tr>"
-        for first, *rest in rows
-    )
-    return _scrolled(f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody>")
-
-
-def _scrolled(inner: str) -> str:
-    """A wide table moves by itself, not the whole card."""
-    return f'<div class="scroll" tabindex="0"><table>{inner}</table></div>'
-
-
-def _notes(notes: Iterable[str]) -> str:
-    return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
-
-
-def _list(texts: Iterable[str]) -> str:
-    body = "".join(f"<li>{escape(text)}</li>" for text in texts)
-    return f"<ul>{body}</ul>" if body else ""
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,}" if isinstance(value, int) else _number(value)
-
-
-def _count(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else ""
-
-
-def _number(value: object) -> str:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return "–"
-    return f"{value:,.4g}" if abs(value) >= 1 else f"{value:.4f}"
-
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1b; --quiet: #5a5a5a; --line: #d9d9d9; --paper: #fff; --bar: #9dbbdc }
-@media (prefers-color-scheme: dark) { :root { --ink: #ececec; --quiet: #b0b0b0; --line: #444; --paper: #1c1c1c;
-  --bar: #35577d } figure svg { filter: invert(.87) hue-rotate(180deg) } }
-* { box-sizing: border-box }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
-  max-width: 70rem; padding: 1rem }
-header p:first-child { margin: 0; color: var(--quiet) }
-h1 { margin: 0 0 .3rem; overflow-wrap: anywhere }
-h2 { margin: 2rem 0 .5rem; padding-top: .5rem; border-top: 1px solid var(--line) }
-h3 { margin: 1.2rem 0 .3rem }
-dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .2rem 1rem; margin: .5rem 0 }
-dt { color: var(--quiet) }
-dd { margin: 0; overflow-wrap: anywhere }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-th:first-child { text-align: left }
-thead th { color: var(--quiet); font-weight: normal }
-tbody th { font-weight: normal }
-.bar { position: relative; min-width: 9rem; text-align: left }
-.bar i { position: absolute; inset: .2rem auto .2rem 0; background: var(--bar) }
-.bar span { position: relative }
-.note { color: var(--quiet); margin: .3rem 0; font-size: .9em }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.2rem }
-figure { margin: 0 }
-figure svg { width: 100%; height: auto; display: block }
-figcaption { font-size: .9em; color: var(--quiet) }
-.good { color: #2e7d32 } .bad { color: #c62828 } .warn { color: #b26a00 }
-@media (prefers-color-scheme: dark) { .good { color: #81c784 } .bad { color: #ef9a9a } .warn { color: #ffb74d } }
-li { margin: .2rem 0; overflow-wrap: anywhere }
-time { color: var(--quiet) }
-@media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .4rem } }
-@media print { .scroll { overflow: visible } }
-"""
