@@ -38,7 +38,7 @@ DAYS = 55
 ROWS_A_DAY = 60
 EXPLAINED = ("Importance of columns", "Learning curve")
 """Titles of tables that every run has, of the test rows."""
-OF_ALL = (*EXPLAINED, "Parts", "Groups in the data: kind", "Ladder")
+OF_ALL = (*EXPLAINED, "Parts", "Lineage", "Groups in the data: kind", "Ladder")
 """Titles of tables that every run has, last."""
 
 

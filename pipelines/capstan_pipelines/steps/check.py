@@ -9,6 +9,7 @@ from capstan.training.balancing import require_imbalanced_learn
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import read_table
 from capstan_pipelines.steps.checks_shown import write_checks
+from capstan_pipelines.steps.data_described import lineage_of, tell_data
 from capstan_pipelines.steps.documents import write_document
 from capstan_pipelines.steps.progress import step
 
@@ -29,6 +30,8 @@ def run(job_folder: str, table_file: str, report_file: str) -> None:
         table, as_of = read_table(Path(table_file)), job.request.trigger.as_of
         report = check_table(table, job.system, as_of=as_of)
         write_checks(report, job.folder)
+        if any(one.severity == "Stop" for one in report.violations):
+            tell_data(job, table, lineage_of(table), report, None, say)
         report.require()
         table = report.kept(table)
         suspicions = [

@@ -26,6 +26,7 @@ from capstan.training.job import Job
 from capstan.training.judging import judging
 from capstan_pipelines.steps.cases import Parted, days_of, resampled_by, times_of
 from capstan_pipelines.steps.champion import champion_folder, loaded
+from capstan_pipelines.steps.data_described import described
 from capstan_pipelines.steps.documents import read_document, write_document
 from capstan_pipelines.steps.each_model import each_model, model_tables
 from capstan_pipelines.steps.gating import judge_gates
@@ -68,6 +69,7 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
                 continue
             evaluation["runners_up"].append({**found, "taken": taken, "rank": rank})
             in_words += f"; runner-up {taken['name']}: {words}"
+        evaluation["data"] = described(Path(cases_folder))
         write_document(evaluation_file, evaluation)
         say(in_words)
 

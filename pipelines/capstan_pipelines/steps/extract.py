@@ -6,6 +6,7 @@ from pathlib import Path
 
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import write_table
+from capstan_pipelines.steps.data_described import with_code
 from capstan_pipelines.steps.progress import step
 
 
@@ -23,7 +24,7 @@ def run(job_folder: str, table_file: str) -> None:
             threads=job.system.spec.training.threads,
             secrets=Path(job.places.secrets),
         )
-        write_table(table, Path(table_file))
+        write_table(with_code(table, job), Path(table_file))
         say(
             "; ".join(
                 [f"{table.num_rows:,} rows known at {as_of:%Y-%m-%d %H:%M} UTC", *agreements_told(table)]

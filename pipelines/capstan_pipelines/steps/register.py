@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from capstan.domain.versions import Digest, ModelVersion, VersionName
 from capstan.evaluation.card import card_path
 from capstan.evaluation.card.page import Card, card_html
 from capstan.evaluation.card.story import Moment
+from capstan.evaluation.data_report import DATA_REPORT
+from capstan.evaluation.data_report.page import data_html
 from capstan.evaluation.tables import with_tables
 from capstan.ports.codec import from_json
 from capstan.ports.registry import RunRecord
@@ -83,7 +86,10 @@ def run(
             ]
 
         versions = patiently(attempt, say)
-        cards = made.cards([version.name for version in versions], say)
+        cards = {**made.cards([version.name for version in versions], say), **made.data_report}
+        if DATA_REPORT in cards:
+            with suppress(OSError):
+                (job.folder / DATA_REPORT).write_text(cards[DATA_REPORT], encoding="utf-8")
         with tempfile.TemporaryDirectory(prefix="capstan-card-") as folder:
             written = {}
             for path, text in cards.items():
@@ -180,7 +186,22 @@ class Made:
             "candidate": self._candidate,
             **({"parent": str(parent)} if (parent := self.manifests[self.rank].get("parent")) else {}),
             "card": card_path(self.rank),
+            **self._lineage,
         }
+
+    @property
+    def _lineage(self) -> dict[str, str]:
+        """Which rows and which code the version comes from."""
+        found = (self.evaluation.get("data") or {}).get("lineage")
+        return {"data.digest": found["digest"], "code.commit": found["code"]} if found else {}
+
+    @property
+    def data_report(self) -> dict[str, str]:
+        """The report of the run's data, by its path in the registry; empty where the run could not describe them."""
+        found = self.evaluation.get("data")
+        if not found:
+            return {}
+        return {DATA_REPORT: data_html(found, self.evaluation["details"].get("tables", ()))}
 
     def cards(self, names: Sequence[VersionName], say: Callable[[str], None]) -> dict[str, str]:
         """Of each registered version its card, by its path in the registry; one that can't be written is left out."""

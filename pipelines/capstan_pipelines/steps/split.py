@@ -10,6 +10,7 @@ import pyarrow as pa
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted, read_table
 from capstan_pipelines.steps.checks_shown import checks_table
+from capstan_pipelines.steps.data_described import keep_described, lineage_of, lineage_table, tell_data
 from capstan_pipelines.steps.learning import strata_of
 from capstan_pipelines.steps.parts_shown import parts_table
 from capstan_pipelines.steps.progress import step
@@ -27,7 +28,7 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
             report = check_table(read, job.system, as_of=as_of)
             shown = checks_table(report, read.num_rows)
         found = part_cases(read if report is None else report.kept(read), job.system, as_of=as_of)
-        parts = found.parts
+        parts, lineage = found.parts, lineage_of(read)
         drawn = _sample_in_words(job, found.table.take(parts.training))
         warnings = (*([] if report is None else report.told), *found.warnings, *drawn)
         parted = Parted(
@@ -37,9 +38,11 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
             parts.test,
             warnings,
             found.folds,
-            (parts_table(found), *([] if shown is None else [shown])),
+            (parts_table(found), *([] if shown is None else [shown]), lineage_table(lineage)),
         )
         parted.write(Path(cases_folder))
+        described = tell_data(job, read, lineage, report, found, say, tables=parted.tables)
+        keep_described(described, Path(cases_folder))
         newest = found.until
         is_old = newest is not None and newest < as_of - job.system.spec.data.settled_after
         say(

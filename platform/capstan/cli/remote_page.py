@@ -71,6 +71,13 @@ def card_in(place: Cluster, system: str, version: str, *, account: str | None, p
     return _asked(place, system, f"card/{quote(version, safe='')}", account, page_namespace).text
 
 
+def data_report_in(
+    place: Cluster, system: str, version: str, *, account: str | None, page_namespace: str
+) -> str:
+    """The report of the data of a version's run; raises as `metrics_of_versions` does."""
+    return _asked(place, system, f"data/{quote(version, safe='')}", account, page_namespace).text
+
+
 def _asked(
     place: Cluster, system: str, path: str, account: str | None, page_namespace: str
 ) -> httpx.Response:

@@ -37,7 +37,7 @@ CARD_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Of a model card, which has its styles in itself and may load and run nothing."""
+"""Of a model card and of a report of data, which have their styles in themselves and may load and run nothing."""
 OWN_HEADER = "x-capstan-page"
 """Header that the page's own script sends with what changes something; a foreign page cannot, without our leave."""
 COOKIE_SECONDS = 30 * 86400

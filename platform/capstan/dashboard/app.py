@@ -53,6 +53,7 @@ def create_app(
     for place in (*([""] if is_machine or systems.only is not None else []), system):
         routes += [
             Route(f"{place}/card/{{version}}", pages.card),
+            Route(f"{place}/data/{{version}}", pages.data_report),
             Route(f"{place}/api/state", pages.state),
             Route(f"{place}/api/events", pages.events),
             Route(f"{place}/api/stream", pages.stream),

@@ -1,4 +1,4 @@
-"""The model card of a version, as the registry keeps it, with what is known of the version by now."""
+"""What the registry keeps of a version to be read: its model card, with what is known by now, and its data report."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ from capstan.engine.story import lineage
 from capstan.errors import NotFoundError
 from capstan.evaluation.card import card_path
 from capstan.evaluation.card.story import Moment, with_story
+from capstan.evaluation.data_report import DATA_REPORT
 from capstan.ports.store import Event
 
 Kept = Callable[[VersionName, str], bytes | None]
 """What the registry keeps of a version's run at a path."""
+
+
+def data_report_of(kept: Kept, version: ModelVersion) -> str:
+    """The report of the data that the version's run read, as HTML; raises NotFoundError."""
+    found = kept(version.name, DATA_REPORT)
+    if found is None:
+        raise NotFoundError(
+            f"version {version.name}: the registry keeps no report of its data; versions that were imported have none"
+        )
+    return found.decode()
 
 
 def card_of(kept: Kept, version: ModelVersion, events: Sequence[Event]) -> str:

@@ -219,11 +219,19 @@ class Pages:
 
     async def card(self, request: Request) -> Response:
         """The model card of one version."""
+        return await self._file_of_version(request, lambda view: view.card)
 
+    async def data_report(self, request: Request) -> Response:
+        """The report of the data that one version's run read."""
+        return await self._file_of_version(request, lambda view: view.data_report)
+
+    async def _file_of_version(
+        self, request: Request, asked: Callable[[View], Callable[[VersionName], str]]
+    ) -> Response:
         async def answer(_: Viewer, address: SystemAddress) -> Response:
             view, version = self._systems.view(address), VersionName(request.path_params["version"])
             try:
-                text = await asyncio.to_thread(view.card, version)
+                text = await asyncio.to_thread(asked(view), version)
             except NotFoundError as error:
                 return Json({"reason": str(error)}, status_code=404)
             return HTMLResponse(text, headers={"content-security-policy": CARD_POLICY})

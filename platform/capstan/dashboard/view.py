@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from capstan.dashboard.actions import actions_of
 from capstan.dashboard.budgets import Budget
-from capstan.dashboard.cards import Kept, card_of
+from capstan.dashboard.cards import Kept, card_of, data_report_of
 from capstan.dashboard.listing import system_shown
 from capstan.dashboard.observation import Observed, ObservedRollout, ObservedRun
 from capstan.dashboard.online_panel import UserEvidence
@@ -93,6 +93,10 @@ class View(Protocol):
 
     def card(self, version: VersionName) -> str:
         """The version's model card as HTML; raises NotFoundError, UnavailableError."""
+        ...
+
+    def data_report(self, version: VersionName) -> str:
+        """The report of the data of the version's run as HTML; raises NotFoundError, UnavailableError."""
         ...
 
 
@@ -187,11 +191,18 @@ class StoreView:
         return self.system, standstill_of(state, rollout_state(rollout) if rollout is not None else None)
 
     def card(self, version: VersionName) -> str:
+        kept, made = self._made(version)
+        return card_of(kept, made, [event for _, event in self.store.events(self.system)])
+
+    def data_report(self, version: VersionName) -> str:
+        return data_report_of(*self._made(version))
+
+    def _made(self, version: VersionName) -> tuple[Kept, ModelVersion]:
         known = () if self.sources.versions is None else self.sources.versions()
         made = next((one for one in known if one.name == version), None)
         if made is None or self.sources.card is None:
             raise NotFoundError(f"{self.system} has no version {str(version)[:40]!r}")
-        return card_of(self.sources.card, made, [event for _, event in self.store.events(self.system)])
+        return self.sources.card, made
 
     # -- looking
 

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from capstan.data.conditions import columns_of_condition, ordered_by_condition
 from capstan.data.decimal_marks import plain_name
 from capstan.data.event_features import add_event_features
+from capstan.data.fingerprint import SOURCES_READ, source_read
 from capstan.data.images import ImageFiles
 from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
@@ -133,7 +134,11 @@ def extract(
         known = [name for name in selected.given if name not in hidden]
         told = [one.in_words() for one in selected.tables.agreements]
         table = table.replace_schema_metadata(
-            {_GIVEN: json.dumps(known).encode(), _AGREEMENTS: json.dumps(told).encode()}
+            {
+                _GIVEN: json.dumps(known).encode(),
+                _AGREEMENTS: json.dumps(told).encode(),
+                SOURCES_READ: json.dumps([source_read(one) for one in selected.readings]).encode(),
+            }
         )
     if not table.num_rows:
         until = f" up to {as_of.isoformat()}" if as_of else ""
@@ -154,6 +159,9 @@ class SelectedCases:
 
     written: Mapping[str, str]
     """Columns of numbers in which something else stands, and the column that holds what was written there."""
+
+    readings: Sequence[Reading] = ()
+    """One for each source."""
 
     table: ClassVar[str] = "_cases"
 
@@ -219,7 +227,7 @@ def selected_cases(
                 memory=memory,
                 secrets=secrets,
             )
-            yield SelectedCases(connection, tables, given, written)
+            yield SelectedCases(connection, tables, given, written, readings)
         except duckdb.OutOfMemoryException as error:
             raise InvalidDataError(
                 f"data: the tables do not fit into {memory // 2**20} MiB, which is a part of what "

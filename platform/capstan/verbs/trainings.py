@@ -15,6 +15,7 @@ from capstan.domain.training import RunStatus, TrainingRequest
 from capstan.engine.records import training_request, training_state
 from capstan.engine.story import lineage as lineage_of
 from capstan.errors import NotFoundError
+from capstan.evaluation.data_report import DATA_REPORT
 from capstan.ports.codec import from_json, to_json
 from capstan.ports.store import Event, Kind, Record, Store
 
@@ -82,6 +83,12 @@ class Run:
     def version(self) -> str | None:
         return self.status.version.name if self.status and self.status.version else None
 
+    @property
+    def data_report(self) -> Path | None:
+        """The file that tells of its data; None: it left none on this machine."""
+        file = None if self._folder is None else self._folder / DATA_REPORT
+        return file if file is not None and file.is_file() else None
+
     def row(self) -> dict[str, Any]:
         """What a list of runs says of it: a value for each of `COLUMNS`."""
         began, ended = self.times
@@ -116,6 +123,7 @@ class Run:
         """All that is known, as plain data."""
         return {
             **self.row(),
+            "data_report": str(self.data_report) if self.data_report is not None else None,
             "status": to_json(self.status) if self.status else None,
             "lineage": [
                 {"at": event.at, "kind": event.kind.value, "reason": event.reason, "message": event.message}

@@ -18,7 +18,14 @@ def test_where_no_system_ran_it_says_what_starts_one(tmp_path: Path) -> None:
     assert "no system ever ran here" in done.output
 
 
-def test_it_writes_the_card_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [([], "card.html"), (["--data"], "data.html")],
+    ids=["the card", "the report of its data"],
+)
+def test_it_writes_the_file_where_it_is_told(
+    options: list[str], kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from capstan.cli.verbs import card as verb
     from capstan.embedded import wiring
     from capstan.embedded.layout import StateDir
@@ -32,11 +39,13 @@ def test_it_writes_the_card_where_it_is_told(tmp_path: Path, monkeypatch: pytest
     version = SimpleNamespace(name="v1", rank=0, run="run-a")
     monkeypatch.setattr(made_versions, "made_version", lambda *_: SimpleNamespace(version=version))
     monkeypatch.setattr(
-        wiring, "registry_named", lambda *_: SimpleNamespace(artifact=lambda *_: b"<p>card</p>")
+        wiring,
+        "registry_named",
+        lambda *_: SimpleNamespace(artifact=lambda _, path: f"<p>{path}</p>".encode()),
     )
     file = tmp_path / "there.html"
-    told = ["card", "v1", "--state", str(state.root), "--out", str(file), "--json"]
+    told = ["card", "v1", "--state", str(state.root), "--out", str(file), "--json", *options]
     done = CliRunner().invoke(app, told)
     assert done.exit_code == 0, done.output
-    assert file.read_text() == "<p>card</p>"
+    assert file.read_text() == f"<p>{kept}</p>"
     assert json.loads(done.output) == {"system": "flights", "version": "v1", "file": str(file)}

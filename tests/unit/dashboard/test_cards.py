@@ -12,7 +12,7 @@ from unit.dashboard.test_server import TOKEN, page_of
 
 from capstan.adapters.alertmanager.webhook import WebhookReceiver
 from capstan.dashboard.access import CARD_POLICY
-from capstan.dashboard.cards import card_of
+from capstan.dashboard.cards import card_of, data_report_of
 from capstan.domain.reasons import Reason
 from capstan.domain.versions import Digest, ModelVersion, RunName, VersionName
 from capstan.errors import NotFoundError
@@ -81,6 +81,22 @@ def test_the_page_shows_the_card_which_may_load_and_run_nothing(scene: flights.S
         assert "script-src" not in CARD_POLICY
         assert answer.headers["x-frame-options"] == "DENY"
         assert '<section id="story">' in answer.text
+
+
+def test_the_page_shows_the_report_of_the_data_under_the_same_policy(scene: flights.Scene) -> None:
+    for path in ("/data/v1", "/systems/machine/flights/data/v1"):
+        answer = page(scene).get(path, headers=CARDS)
+        assert (answer.status_code, answer.text) == (200, CARD)
+        assert answer.headers["content-security-policy"] == CARD_POLICY
+    assert page(scene).get("/data/v1").status_code == 401
+    assert page(scene).get("/data/v99", headers=CARDS).status_code == 404
+
+
+def test_a_version_without_a_report_of_its_data_says_why_there_may_be_none() -> None:
+    asked: list[str] = []
+    with pytest.raises(NotFoundError, match="no report of its data; versions that were imported have none"):
+        data_report_of(lambda _, path: asked.append(path), version())
+    assert asked == ["data.html"]
 
 
 def test_a_card_is_not_shown_without_the_token_nor_of_an_unknown_version(scene: flights.Scene) -> None:

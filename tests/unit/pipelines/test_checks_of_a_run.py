@@ -77,7 +77,7 @@ def test_rows_that_are_left_out_are_no_cases_and_are_told(tmp_path: Path) -> Non
     )
     assert cases.warnings[0].endswith("such rows are left out")
     assert cases.warnings[1].endswith("(r7 has 7, r8 has 7); a warning only")
-    _, shown = cases.tables
+    _, shown, _ = cases.tables
     assert shown["rows"] == ["ended breaks ended >= begun", "begun is there more than once"]
     assert shown["cells"] == [["Drop", 2, "r7, r8"], ["Warn", 2, "r7, r8"]]
     assert shown["notes"][0].startswith("2 of 600 rows are left out")
@@ -93,7 +93,7 @@ def test_rows_that_are_left_out_are_no_cases_and_are_told(tmp_path: Path) -> Non
 def test_without_a_broken_rule_nothing_is_told(tmp_path: Path) -> None:
     cases = run(tmp_path, {"column": "begun", "min": 0, "severity": "Drop"})
     assert cases.table["id"].to_pylist().count("r7") == 1
-    assert (len(cases.tables), cases.warnings) == (1, ())
+    assert ([one["title"] for one in cases.tables], cases.warnings) == (["Parts", "Lineage"], ())
     assert not (tmp_path / "job" / CHECKS).exists()
 
 

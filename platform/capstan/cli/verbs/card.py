@@ -1,4 +1,4 @@
-"""`capstan card`: the model card of a version, as one HTML file."""
+"""`capstan card`: the model card of a version, or the report of its data, as one HTML file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ def card(
     system: SystemOption = None,
     to: Annotated[
         Path | None,
-        typer.Option("--out", help="File to write; default: SYSTEM-VERSION.html here.", show_default=False),
+        typer.Option(
+            "--out",
+            help="File to write; default: SYSTEM-VERSION.html here, and SYSTEM-VERSION-data.html with --data.",
+            show_default=False,
+        ),
     ] = None,
+    data: Annotated[
+        bool, typer.Option("--data", help="Write the report of the data that its training read instead.")
+    ] = False,
     state: State = DEFAULT_STATE,
     context: Context = None,
     namespace: Namespace = None,
@@ -36,6 +43,9 @@ def card(
 
     The training wrote it into the registry; the story goes on to what the version led to by now. The file loads nothing
     and can be sent to anybody. With --context it is read from the page of a cluster.
+
+    With --data it is the report of the data instead: distributions, missing values, correlations, checks, parts, drift
+    from the champion's data, and where the rows and the code come from.
     """
     with honest_errors(json):
         from capstan.files import write_whole
@@ -44,18 +54,20 @@ def card(
         with place.store() as store:
             name = trained_system(store, system)
             if isinstance(place, Machine):
-                from capstan.dashboard.cards import card_of
+                from capstan.dashboard.cards import card_of, data_report_of
                 from capstan.embedded.wiring import registry_named
                 from capstan.verbs.made_versions import made_version
 
                 made = made_version(store, place.state, name, version)
+                kept = registry_named(name, place.state).artifact
                 events = [event for _, event in store.events(name)]
-                text = card_of(registry_named(name, place.state).artifact, made.version, events)
+                text = data_report_of(kept, made.version) if data else card_of(kept, made.version, events)
             else:
-                from capstan.cli.remote_page import card_in
+                from capstan.cli.remote_page import card_in, data_report_in
 
-                text = card_in(place, name, version, account=account, page_namespace=page_namespace)
-        file = to or Path(f"{name}-{version}.html")
+                ask = data_report_in if data else card_in
+                text = ask(place, name, version, account=account, page_namespace=page_namespace)
+        file = to or Path(f"{name}-{version}{'-data' if data else ''}.html")
         write_whole(file, text.encode())
         if json:
             print_json({"system": name, "version": version, "file": str(file.resolve())})

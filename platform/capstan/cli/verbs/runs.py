@@ -111,6 +111,8 @@ def _print(run: Run, why: list[Why]) -> None:
             )
         if run.status.message and row["phase"] == "Failed":
             out.print(escape(run.status.message), soft_wrap=True)
+    if run.data_report is not None:
+        out.print(f"report of its data: {escape(str(run.data_report))}", soft_wrap=True)
     out.print("what it came from and led to")
     for event in run.lineage():
         out.print(f"  [dim]{local(event.at)}[/dim] {event.reason} {escape(event.message)}", soft_wrap=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from capstan.data.sources.reading import Reading
+from capstan.data.sources.reading import FileRead, Reading
 from capstan.data.text_types import literal
 from capstan.errors import InvalidDataError
 from capstan.spec.presence import PATTERN, is_pattern, pattern_files
@@ -23,6 +24,14 @@ _PACKED = {
 
 def files_of(reading: Reading, path: str, suffixes: Sequence[str]) -> list[str]:
     """The files that `path` means, in a fixed order; of a folder those with one of the suffixes."""
+    found = _found(reading, path, suffixes)
+    for file in found:
+        facts = Path(file).stat()
+        reading.files[file] = FileRead(facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC))
+    return found
+
+
+def _found(reading: Reading, path: str, suffixes: Sequence[str]) -> list[str]:
     wanted = reading.base_dir / path
     if wanted.is_dir():
         found = sorted(str(file) for suffix in suffixes for file in wanted.rglob(f"*{suffix}"))

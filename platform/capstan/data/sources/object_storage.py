@@ -21,7 +21,7 @@ from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow import fs
 
 from capstan.data.sources.files import files_of, own_folder
-from capstan.data.sources.reading import Reading
+from capstan.data.sources.reading import FileRead, Reading
 from capstan.data.sources.storages import Storage, opened_storage
 from capstan.errors import InvalidDataError
 from capstan.spec.data import FileSource, is_in_storage
@@ -96,6 +96,12 @@ class ObjectStorage:
 
     def _names(self, suffixes: Sequence[str]) -> list[str]:
         """As `files_of` finds them in a folder."""
+        found = self._found(suffixes)
+        for facts in self._storage.system.get_file_info(found):
+            self._reading.files[self._storage.shown(facts.path)] = FileRead(facts.size or 0, facts.mtime)
+        return found
+
+    def _found(self, suffixes: Sequence[str]) -> list[str]:
         info = self._storage.system.get_file_info(self._path)
         if info.type == fs.FileType.File:
             return [self._path]

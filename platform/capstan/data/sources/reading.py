@@ -20,6 +20,15 @@ SAMPLE = 200
 
 
 @dataclass(frozen=True)
+class FileRead:
+    """A file of a source as it was when it was found."""
+
+    bytes: int
+    modified: datetime | None
+    """None: the storage does not tell."""
+
+
+@dataclass(frozen=True)
 class Reading:
     """One source, and as of when and where it is read."""
 
@@ -33,6 +42,8 @@ class Reading:
     """Of times without offset; the connection's time zone is the same."""
     addresses: dict[str, str] = dataclasses.field(default_factory=dict)
     """What DuckDB reads in place of a file in an object storage -> the file's address."""
+    files: dict[str, FileRead] = dataclasses.field(default_factory=dict)
+    """By path or address; empty for a database."""
 
     @property
     def field(self) -> str:

@@ -14,7 +14,7 @@ export function drawVersions(page) {
     h("thead", {}, h("tr", {}, headers.map((name) => h("th", { scope: "col", class: OPTIONAL.has(name) || name === metricName(names[1] ?? "") ? "optional" : "" }, name)))),
     h("tbody", {}, page.versions.map((v) =>
       h("tr", { marks: [v.mark], tabindex: 0, "data-key": v.mark, onclick: () => trace(v.mark), onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); trace(v.mark); } } },
-        h("th", { scope: "row" }, version(v.name, v.role), " ", h("small", {}, v.role), " ", h("a", { href: `card/${encodeURIComponent(v.name)}`, target: "_blank", class: "quiet", onclick: (e) => e.stopPropagation() }, "card")),
+        h("th", { scope: "row" }, version(v.name, v.role), " ", h("small", {}, v.role), " ", h("a", { href: `card/${encodeURIComponent(v.name)}`, target: "_blank", class: "quiet", onclick: (e) => e.stopPropagation() }, "card"), " ", h("a", { href: `data/${encodeURIComponent(v.name)}`, target: "_blank", class: "quiet", onclick: (e) => e.stopPropagation() }, "data")),
         h("td", {}, v.weight ? h("b", {}, `${v.weight} %`) : h("span", { class: "quiet" }, "–")),
         names.map((name, i) => h("td", { class: i ? "optional" : "" }, metric(v.metrics[name]))),
         h("td", {}, told.date(v.as_of)),
