@@ -69,6 +69,7 @@ def fit_slices(
         few = [one.rows(rows) for one in placed]
         return count_placed(len(slicings[number].keys), slice_of[number][rows], few)
 
+    atoms = [None if one is None else one.atoms for one in cells]
     whole = [counts_in(number, slice(None)) for number in range(len(slicings))]
     size = sum(len(slicing.keys) for slicing in slicings)
     distances = np.full((len(blocks), size, len(inputs)), np.nan)
@@ -82,18 +83,17 @@ def fit_slices(
                 if earlier is None
                 else [a + b for a, b in zip(inside, counts_in(which, earlier), strict=True)]
             )
-            for at, (one, detector) in enumerate(zip(cells, detectors, strict=True)):
-                if one is None or at == slicing.feature:
+            for at, (atoms_of_one, detector) in enumerate(zip(atoms, detectors, strict=True)):
+                if atoms_of_one is None or at == slicing.feature:
                     continue
-                for place in range(len(slicing.keys)):
-                    rows, all_rows = inside[at][place], beside[at][place]
-                    others = int(all_rows.sum() - rows.sum())
-                    if rows.sum() < wanted.min_rows or others < wanted.min_rows:
-                        continue
-                    if earlier is None and rows.sum() > LARGEST_SHARE * all_rows.sum():
-                        continue
-                    distances[number, first + place, at] = detector.from_rest(one.atoms, rows, all_rows)
-                    noises[number, first + place, at] = detector.noise_of_block(one.atoms, rows, all_rows)
+                rows, all_rows = inside[at], beside[at]
+                counted, total = rows.sum(axis=1), all_rows.sum(axis=1)
+                enough = (counted >= wanted.min_rows) & (total - counted >= wanted.min_rows)
+                if earlier is None:
+                    enough &= counted <= LARGEST_SHARE * total
+                used = np.flatnonzero(enough)
+                found = detector.of_slices(atoms_of_one, rows[used], all_rows[used])
+                distances[number, first + used, at], noises[number, first + used, at] = found
             first += len(slicing.keys)
     usual = np.maximum(_mean(distances), LEAST_USUAL)
     noise = _mean(noises)

@@ -132,3 +132,16 @@ def test_frequent_values_are_groups_of_their_own() -> None:
     window = np.repeat([0.0, 1.0, 2.0], [3000, 6000, 1000])
     expected = distance.jensenshannon([0.6, 0.3, 0.1], [0.3, 0.6, 0.1], base=2)
     assert NUMERIC["JensenShannon"].compare(reference, window).effect == pytest.approx(expected)
+
+
+def test_lines_of_counts_are_compared_as_each_by_itself() -> None:
+    rng = np.random.default_rng(3)
+    wholes = rng.integers(0, 40, (300, 258))
+    blocks = rng.binomial(wholes, 0.3)
+    for detector in (NUMERIC["KS"], CATEGORICAL["ChiSquared"]):
+        distances, noises = detector.of_slices(np.arange(258), blocks, wholes)
+        lines = list(zip(blocks, wholes, strict=True))
+        assert distances.tolist() == [detector.from_rest(np.arange(258), *line) for line in lines]
+        assert noises.tolist() == [detector.noise_of_block(np.arange(258), *line) for line in lines]
+        none = detector.of_slices(np.arange(258), blocks[:0], wholes[:0])
+        assert [one.tolist() for one in none] == [[], []]

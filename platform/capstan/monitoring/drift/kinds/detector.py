@@ -92,6 +92,20 @@ class Detector(ABC):
         for block in blocks:
             yield self.from_rest(cells, block, whole), self.noise_of_block(cells, block, whole)
 
+    def of_slices(
+        self, cells: NDArray[Any], blocks: NDArray[np.int64], wholes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`from_rest` and `noise_of_block` of each line of counts; for a detector that can do all lines at once.
+
+        `blocks` and `wholes` are (lines, cells).
+        """
+        found = [
+            (self.from_rest(cells, block, whole), self.noise_of_block(cells, block, whole))
+            for block, whole in zip(blocks, wholes, strict=True)
+        ]
+        distances, noises = np.array(found, dtype=np.float64).reshape(-1, 2).T
+        return distances, noises
+
     def stream(self, reference: NDArray[Any]) -> Stream | None:  # noqa: ARG002
         """For windows too large to be kept; None: an even selection of their rows is compared."""
         return None

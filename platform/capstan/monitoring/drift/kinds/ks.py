@@ -44,6 +44,22 @@ class KolmogorovSmirnov(Detector):
     ) -> float:
         return ks_noise(int(block.sum()), int(whole.sum() - block.sum()))
 
+    def of_slices(
+        self,
+        cells: NDArray[Any],  # noqa: ARG002
+        blocks: NDArray[np.int64],
+        wholes: NDArray[np.int64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        rows, all_rows = blocks.sum(axis=1), wholes.sum(axis=1)
+        gaps = np.cumsum(blocks / rows[:, None] - wholes / np.maximum(1, all_rows)[:, None], axis=1)
+        lines = zip(np.abs(gaps).max(axis=1).tolist(), rows.tolist(), all_rows.tolist(), strict=True)
+        found = [
+            (leave_out(gap, inside / max(1, total)), ks_noise(inside, total - inside))
+            for gap, inside, total in lines
+        ]
+        distances, noises = np.array(found, dtype=np.float64).reshape(-1, 2).T
+        return distances, noises
+
     def stream(self, reference: NDArray[Any]) -> Stream | None:
         return _Sketched(reference) if len(reference) else None
 
