@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -149,3 +151,14 @@ def test_a_module_that_has_every_attribute_does_not_end_a_fit(
     with importable(tmp_path):
         monkeypatch.setitem(sys.modules, "obliging", Obliging("obliging"))
     assert "obliging" in sys.modules
+
+
+def test_a_module_is_found_that_was_written_after_the_folder_had_been_listed(tmp_path: Path) -> None:
+    listed = tmp_path.stat().st_mtime_ns
+    with importable(tmp_path), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("written_later")
+    (tmp_path / "written_later.py").write_text("found = True\n")
+    # A folder's time may be too coarse to tell; then Python trusts its old list.
+    os.utime(tmp_path, ns=(listed, listed))
+    with importable(tmp_path):
+        assert importlib.import_module("written_later").found

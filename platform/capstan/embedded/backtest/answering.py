@@ -154,9 +154,10 @@ class BatchAnswers:
         columns = self.history.columns
         if columns is None:
             return requests
-        together, others = list[Asked](), list[Asked]()
+        together, others, bodies = list[Asked](), list[Asked](), self.history.traffic.bodies
         for asked in requests:
-            (together if self._is_as_recorded(model, asked) else others).append(asked)
+            is_as_recorded = model.reads_as_recorded(asked.recorded, bodies[asked.recorded])
+            (together if is_as_recorded else others).append(asked)
         numbers = np.array([asked.recorded for asked in together], dtype=np.int64)
         scores = model.scores(numbers) if together else None
         outputs = None if scores is None else model.outputs(scores)
@@ -168,12 +169,6 @@ class BatchAnswers:
         self.held.add_payloads(self._table(model, columns, version, role, together, numbers, said))
         self._rows += len(together)
         return others
-
-    def _is_as_recorded(self, model: LoadedModel, asked: Asked) -> bool:
-        try:
-            return model.reads_as_is(self.history.traffic.bodies[asked.recorded])
-        except InvalidRequestError:
-            return False
 
     def _table(
         self,

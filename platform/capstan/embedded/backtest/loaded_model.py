@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from capstan.embedded.backtest.recorded_columns import Numbers, RecordedColumns
-from capstan.errors import CapstanError, InvalidDataError
+from capstan.errors import CapstanError, InvalidDataError, InvalidRequestError
 from capstan.features.values import ColumnType
 from capstan.serving.model import Model, Scores, load
 from capstan.serving.plain_rows import PlainRows
@@ -62,8 +62,21 @@ class LoadedModel:
         )
         self._by_columns = self.model.by_columns() if columns is not None and is_read_as_is else None
         self._blocks: dict[int, list[Any] | None] = {}
+        self._as_is: dict[int, bool] = {}
 
-    def reads_as_is(self, body: bytes) -> bool:
+    def reads_as_recorded(self, number: int, body: bytes) -> bool:
+        """Whether it reads the recorded request of this number as it is; False of one that it refuses.
+
+        Looked at once, however many policies ask the model.
+        """
+        if number not in self._as_is:
+            try:
+                self._as_is[number] = self._reads_as_is(body)
+            except InvalidRequestError:
+                self._as_is[number] = False
+        return self._as_is[number]
+
+    def _reads_as_is(self, body: bytes) -> bool:
         """Whether the model reads what the request says, letter by letter; raises InvalidRequestError."""
         parsed = orjson.loads(body)
         given = dict(parsed)

@@ -230,3 +230,11 @@ def test_a_model_that_raises_is_told_with_the_way_out(world: World, monkeypatch:
     monkeypatch.setattr(Model, "predict_row", broken)
     with pytest.raises(InvalidDataError, match=r"the model raised ZeroDivisionError: .*`capstan replay`"):
         world.send([asked(0)])
+
+
+def test_a_recorded_request_is_read_once_for_all_policies_that_ask_a_model(model_dir: Path) -> None:
+    model, nobody_reads_it = LoadedModel(model_dir), b"{"
+    assert model.reads_as_recorded(0, orjson.dumps(asked(0)))
+    assert not model.reads_as_recorded(1, orjson.dumps(asked(1, distance="far")))
+    assert model.reads_as_recorded(0, nobody_reads_it)
+    assert not model.reads_as_recorded(1, nobody_reads_it)
