@@ -37,6 +37,7 @@ VERBS = {
     "init": Group.FILE,
     "profile": Group.FILE,
     "labels": Group.FILE,
+    "features": Group.FILE,
     "validate": Group.FILE,
     "explain": Group.FILE,
     "plan": Group.FILE,

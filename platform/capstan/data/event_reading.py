@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -63,6 +64,34 @@ def values_of(events: Events, system: MLSystem) -> list[EventValue]:
     """All that is read of an event, each once."""
     found = (value_of(one, system) for one in events.aggregates)
     return list(dict.fromkeys(value for value in found if value is not None))
+
+
+def asked_events(system: MLSystem, columns: Collection[str]) -> list[dict[str, Any]]:
+    """What a version whose features read `columns` must look up, as its manifest says it; durations in microseconds."""
+    found = []
+    for events in system.spec.data.events:
+        ones = [one for one in events.aggregates if one.name in columns]
+        if not ones:
+            continue
+        values = [value_of(one, system) for one in ones]
+        found.append(
+            {
+                "table": events.table,
+                "entity": events.entity,
+                "freshness": events.freshness // timedelta(microseconds=1),
+                "stale": events.stale,
+                "aggregates": [
+                    {
+                        "name": one.name,
+                        "function": one.function,
+                        "value": None if value is None else value.name,
+                        "window": one.window // timedelta(microseconds=1),
+                    }
+                    for one, value in zip(ones, values, strict=True)
+                ],
+            }
+        )
+    return found
 
 
 def read_events(

@@ -13,6 +13,8 @@ SCALE = 2.0**64
 """A number is added as a whole number of 1 / SCALE."""
 LARGEST = 2.0**42
 """The largest number that may be added: two million of them fit the integers in which SQL adds."""
+KEPT = 24 * 3600 * 10**6
+"""Microseconds for which an online store keeps events beyond the longest window: rows may be so old."""
 _LOW = 2**64 - 1
 
 
@@ -24,6 +26,8 @@ class Event:
     known: int
     values: tuple[float | str | None, ...] = ()
     """In the order of the columns that are counted; None where the event has none."""
+    number: int = 0
+    """Which of several events that are alike in all else."""
 
     def counts(self, moment: int, window: int) -> bool:
         """Whether it is in the window before the moment, and was known by then."""

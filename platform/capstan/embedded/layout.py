@@ -135,6 +135,10 @@ class StateDir:
     def spec(self, system: SystemName) -> Path:
         return self.system(system) / "spec.json"
 
+    def events(self, system: SystemName) -> Path:
+        """The events that services look up."""
+        return self.system(system) / "events.db"
+
     def batches(self, system: SystemName) -> Path:
         """How far batches by the calendar are, and what the running one was told."""
         return self.system(system) / "batches"

@@ -17,6 +17,7 @@ from capstan.adapters.processes.table import end_leftovers
 from capstan.domain.step_news import ToldStep, news_of, step_in_words
 from capstan.domain.versions import RunName, SystemName
 from capstan.embedded.clocks import WallClock
+from capstan.embedded.event_loading import EventLoading
 from capstan.embedded.first_model import is_serving, is_stuck, serve_trained, try_again, why_it_failed
 from capstan.embedded.history import require_deadlines
 from capstan.embedded.host.members import forget, host_of, members
@@ -92,6 +93,11 @@ class Live:
     """The training whose steps are told."""
     _told_steps: dict[str, ToldStep] = field(default_factory=dict)
     """What was told of its steps."""
+
+    _events: EventLoading = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._events = EventLoading(self.state, self.audience.say)
 
     def run(self, system: MLSystem) -> None:
         """Run until stopped or deleted; every process that was started is stopped in the end.
@@ -180,6 +186,7 @@ class Live:
             return False
         if record.spec != spec_document(local.system):
             return True
+        self._events.tick(local.system, self.seconds())
         self._tell_steps(local, record)
         if not self.is_serving:
             self._note_serving(local, record)

@@ -182,6 +182,7 @@ def wire(
             home=state.bentos,
             collector_url=collector.address,
             token_file=state.token_file("internal"),
+            events_file=state.events(name) if system.spec.data.events else None,
             event_time_header=replay,
         ),
     )

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from capstan.content_encoding import (
 from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError, UnfitValueError, shown
 from capstan.features.images import kept_text
+from capstan.ports.online_events import OnlineEvents
 from capstan.serving import explaining, metrics, open_inference
+from capstan.serving.event_lookup import EventLookup, StaleEventsError
 from capstan.serving.explaining import BusyError, Explaining
 from capstan.serving.familiarity import Familiarity
 from capstan.serving.metrics import ServiceMetrics
@@ -69,9 +72,13 @@ class PredictionApp:
         self._version_header = (b"x-capstan-version", settings.version.encode())
         self.metrics = ServiceMetrics(settings.system, settings.version)
 
-    def serve(self, model: Model, log: PayloadLog | None) -> None:
-        """Answer with this model from now on; None: payloads are not logged."""
+    def serve(self, model: Model, log: PayloadLog | None, events: OnlineEvents | None = None) -> None:
+        """Answer with this model from now on; None: payloads are not logged, and no events are looked up."""
         manifest = model.manifest
+        stale = self.metrics.stale_counters([one.table for one in manifest.events])
+        self._lookup = (
+            EventLookup(manifest, events, lambda table: stale[table].inc()) if manifest.events else None
+        )
         self._schema = RequestSchema(manifest)
         self._name = self._settings.system or manifest.system
         self._id_column = manifest.keys.get("id")
@@ -212,6 +219,10 @@ class PredictionApp:
             call.rows = ()
             await self._refuse(call, send, 422, told)
             return
+        except StaleEventsError as error:
+            call.rows = ()
+            await self._refuse(call, send, 503, error.error)
+            return
         except BodyTooLargeError:
             rule = f"must be at most {MAX_BODY_BYTES} bytes; send the rows in several requests"
             await self._refuse(call, send, 413, InvalidRequestError("body", None, rule))
@@ -243,6 +254,9 @@ class PredictionApp:
             return
         except InvalidRequestError as error:
             await self._refuse_explaining(send, error)
+            return
+        except StaleEventsError as error:
+            await self._answer(send, 503, orjson.dumps(error.error.document()))
             return
         except BodyTooLargeError:
             await self._tell(send, 413, "body", f"must be at most {MAX_BODY_BYTES} bytes")
@@ -284,6 +298,8 @@ class PredictionApp:
 
         Returns whether the body is one row that the model reads letter by letter.
         """
+        if self._lookup is not None:
+            call.late = self._lookup.complete(parsed, v2=call.v2, now=_asked_at(call))
         row = open_inference.one_row(parsed) if call.v2 else parsed
         plain = self._plain_rows.read(row)
         is_as_sent = False
@@ -295,11 +311,16 @@ class PredictionApp:
             call.rows = self._schema.rows_of(parsed)
         if self._is_of_groups:
             self._schema.check_group(call.rows)
-        return is_as_sent and not call.v2
+        return is_as_sent and not call.v2 and self._lookup is None
 
     async def _predict_rows(self, call: Call, model: Model, send: Send) -> None:
         rows = call.rows
         marks = None if call.plain else self._familiarity.marks(rows)
+        if call.late:
+            known = marks or {}
+            marks = {
+                index: [*known.get(index, ()), *call.late.get(index, ())] for index in {*known, *call.late}
+            }
         try:
             outputs: Sequence[Outputs | None]
             if len(rows) == 1 and self._row_outputs is not None:
@@ -396,6 +417,13 @@ class PredictionApp:
         headers = [content_type, length, self._version_header]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _asked_at(call: Call) -> float:
+    """Seconds since 1970; in a replay its own time."""
+    if call.event_time is not None and moment_rule(call.event_time) is None:
+        return datetime.fromisoformat(call.event_time).timestamp()
+    return time.time()
 
 
 def _is_flat(body: bytes) -> bool:

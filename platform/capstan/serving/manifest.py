@@ -12,6 +12,7 @@ import orjson
 from capstan.errors import InvalidDataError
 from capstan.features.images import Limits
 from capstan.features.values import ColumnType
+from capstan.online.lookup import AskedEvents
 from capstan.spec.combination import Combination
 from capstan.tasks import TASKS, Learnt
 
@@ -56,7 +57,9 @@ class Manifest:
     target: str
     columns: tuple[Column, ...]
     keys: Mapping[str, str] = field(default_factory=dict)
-    """`id`, `time`, `sticky_by` and `group`, where the spec gives them."""
+    """`id`, `time`, `sticky_by` and `group`, where the spec gives them; `entity0` and so on: whose events count."""
+    events: tuple[AskedEvents, ...] = ()
+    """From which columns are made that a request need not carry."""
     learnt: Learnt = field(default_factory=Learnt)
     """What the model knows about its answers."""
     combination: Combination | None = None
@@ -86,6 +89,7 @@ def read_manifest(model_dir: Path) -> Manifest:
             columns=tuple(_column(column) for column in document["columns"]),
             ignored=frozenset(map(str, document.get("ignored") or ())),
             keys={name: str(column) for name, column in (document.get("keys") or {}).items() if column},
+            events=tuple(map(AskedEvents.of_document, document.get("events") or ())),
             learnt=replace(
                 _learnt(document),
                 parts={str(part["name"]): _learnt(part) for part in document.get("models") or ()},

@@ -31,7 +31,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 ROLES = ("champion", "challenger", "shadow")
-CODES = (200, 404, 413, 415, 422, 500)
+CODES = (200, 404, 413, 415, 422, 500, 503)
 LOSSES = ("overflow", "rejected", "shutdown")
 _BUCKET_NAMES = [floatToGoString(bound) for bound in (*LATENCY_BUCKETS, float("inf"))]  # type: ignore[no-untyped-call]
 
@@ -113,6 +113,12 @@ class ServiceMetrics:
             ("system", "version", "column"),
             registry=self._registry,
         )
+        self._stale = Counter(
+            "capstan_stale_events_total",
+            "Rows whose event features were stale, whatever was done about it.",
+            ("system", "version", "table"),
+            registry=self._registry,
+        )
         self._compiled = Gauge(
             "capstan_compiled_path",
             "1 if single rows go through the compiled path, 0 if it was not equal to the pipeline.",
@@ -126,6 +132,9 @@ class ServiceMetrics:
 
     def outside_counters(self, columns: Sequence[str]) -> dict[str, Counter]:
         return {column: self._outside.labels(self._system, self._version, column) for column in columns}
+
+    def stale_counters(self, tables: Sequence[str]) -> dict[str, Counter]:
+        return {table: self._stale.labels(self._system, self._version, table) for table in tables}
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -74,6 +74,8 @@ class Call:
     sent: bytes = b""
     """The body, if it is the one row as the model reads it; empty: to be written for the payload log."""
     v2: bool = False
+    late: Mapping[int, list[dict[str, Any]]] | None = None
+    """Marks of features whose events are stale, by row."""
 
 
 def read_headers(call: Call, headers: Headers, *, event_time: bool, copies: bool | None = None) -> None:

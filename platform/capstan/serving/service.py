@@ -19,6 +19,7 @@ from _bentoml_sdk import Service  # type: ignore[import-untyped]
 
 from capstan.artifacts.content import MODEL_FOLDER, verify_content
 from capstan.domain.versions import Digest
+from capstan.ports.online_events import OnlineEvents
 from capstan.serving.app import PredictionApp
 from capstan.serving.payload_log import PayloadLog
 from capstan.serving.settings import ServiceSettings
@@ -74,7 +75,7 @@ class ModelService:
         self._log = _payload_log()
         if self._log is not None:
             self._log.start()
-        app.serve(model, self._log)
+        app.serve(model, self._log, _events())
         gc.collect()
         _return_free_memory()
         gc.freeze()
@@ -100,6 +101,15 @@ def _bento_path() -> str:
     if bento is None:
         raise RuntimeError("not started from a Bento: set CAPSTAN_MODEL_DIR to a model folder")
     return str(bento.path)
+
+
+def _events() -> OnlineEvents | None:
+    if settings.events_file is None:
+        return None
+    from capstan.online.sqlite import SqliteEvents
+
+    # A request waits for it: a store that is locked for longer counts as one that does not answer.
+    return SqliteEvents(settings.events_file, busy_timeout_seconds=0.05)
 
 
 def _payload_log() -> PayloadLog | None:

@@ -24,6 +24,8 @@ class ServiceSettings:
     token_file: Path | None = None
     flush_seconds: float = FLUSH_SECONDS
     """How long a service that ends waits for the collector to take what is buffered."""
+    events_file: Path | None = None
+    """The SQLite file in which events are looked up; None: nothing is."""
     event_time_header: bool = False
     """Only in a replay: the request header states the event time."""
     copies: bool | None = None
@@ -35,6 +37,7 @@ class ServiceSettings:
         logs = environment.get("CAPSTAN_PAYLOAD_LOG", "1") != "0"
         model_dir = environment.get("CAPSTAN_MODEL_DIR")
         token_file = environment.get("CAPSTAN_INTERNAL_TOKEN_FILE")
+        events_file = environment.get("CAPSTAN_EVENTS_FILE")
         return cls(
             system=environment.get("CAPSTAN_SYSTEM", ""),
             version=environment.get("CAPSTAN_VERSION", "v0"),
@@ -42,6 +45,7 @@ class ServiceSettings:
             digest=environment.get("CAPSTAN_DIGEST") or None,
             collector_url=(environment.get("CAPSTAN_COLLECTOR_URL") or None) if logs else None,
             token_file=Path(token_file) if token_file else None,
+            events_file=Path(events_file) if events_file else None,
             flush_seconds=float(environment.get("CAPSTAN_FLUSH_SECONDS") or FLUSH_SECONDS),
             event_time_header=environment.get("CAPSTAN_EVENT_TIME_HEADER") == "1",
             copies={"0": False, "1": True}.get(environment.get("CAPSTAN_COPIES", "")),

@@ -860,6 +860,12 @@ class Data(SpecModel):
         return tuple(dict.fromkeys(events.entity for events in self.events))
 
     @property
+    def entity_keys(self) -> dict[str, str]:
+        """The entities that are no key otherwise, as keys of a request: `entity0` and so on."""
+        keys = (self.keys.id, self.keys.time, self.keys.sticky_by, self.keys.group)
+        return {f"entity{place}": one for place, one in enumerate(self.entities) if one not in keys}
+
+    @property
     def settled_after(self) -> timedelta:
         """How old a row is when all that is known of it is known; without a label that is at once."""
         return self.label.maximum_delay if self.has_label else timedelta(0)

@@ -109,6 +109,22 @@ class Events(SpecModel):
         description="How long after `time` an event becomes known, where no column says when.",
         examples=["5m"],
     )
+    freshness: PositiveDuration = Field(
+        timedelta(hours=1),
+        description=(
+            "How old the newest load of events (`capstan features`) may be when a request is answered. Beyond it the "
+            "events are stale."
+        ),
+        examples=["15m"],
+    )
+    stale: Literal["Refuse", "Missing", "Use"] = Field(
+        "Refuse",
+        description=(
+            "What a service does where events are stale. Refuse: it answers 503. Missing: the features are missing. "
+            "Use: they are made of the events that are there. Each answer says so, and it is counted."
+        ),
+        examples=["Missing"],
+    )
     aggregates: tuple[Aggregate, ...] = Field(
         min_length=1,
         max_length=200,
@@ -119,3 +135,14 @@ class Events(SpecModel):
     @model_validator(mode="after")
     def _known_once(self) -> Events:
         return require(self, EVENT_RULES)
+
+    @property
+    def table(self) -> str:
+        """What an online store calls these events; other moments or ids of the same source are another table."""
+        known = self.available_at or f"{self.delay.total_seconds():g} s later"
+        return f"{self.source} by {self.key} at {self.time} known {known}"
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest window."""
+        return max(one.window for one in self.aggregates)

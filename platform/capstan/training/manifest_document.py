@@ -36,10 +36,11 @@ def manifest_document(
     it has learnt; None: rows have no time. `parent`: the version that it goes on with.
     """
     from capstan.data import given_columns, request_schema
+    from capstan.data.event_reading import asked_events
 
     data, combination = system.spec.data, system.spec.combination
     keys = {"id": data.keys.id, "time": data.keys.time, "sticky_by": data.keys.sticky_by}
-    keys |= {"group": data.keys.group}
+    keys |= {"group": data.keys.group, **data.entity_keys}
     columns = request_schema(system, table)
     read = {*keys.values(), *(column.name for column in columns)}
     return {
@@ -51,6 +52,7 @@ def manifest_document(
         "columns": [asdict(column) for column in columns],
         "ignored": [name for name in given_columns(table) if name not in read],
         "keys": {name: column for name, column in keys.items() if column},
+        "events": asked_events(system, {column.name for column in columns}),
         "time_zone": data.time_zone,
         "written": data.written,
         "candidate": candidate,

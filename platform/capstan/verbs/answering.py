@@ -105,6 +105,7 @@ def _described(system: MLSystem, address: str) -> Manifest:
         "time": spec.data.keys.time,
         "sticky_by": spec.data.keys.sticky_by,
         "group": spec.data.keys.group,
+        **spec.data.entity_keys,
     }
     named = {key: column for key, column in keys.items() if column is not None}
     return Manifest(

@@ -37,6 +37,8 @@ class ServiceOptions:
     collector_url: str | None = None
     """Address of the collector; None: payloads are not logged."""
     token_file: Path | None = None
+    events_file: Path | None = None
+    """Where events are looked up; None: nowhere."""
     event_time_header: bool = False
     """Whether requests state their event time, as they do in a replay."""
 
@@ -103,6 +105,8 @@ class BentoServing:
             environment["CAPSTAN_COLLECTOR_URL"] = options.collector_url
         if options.token_file is not None:
             environment["CAPSTAN_INTERNAL_TOKEN_FILE"] = str(options.token_file)
+        if options.events_file is not None:
+            environment["CAPSTAN_EVENTS_FILE"] = str(options.events_file)
         if options.event_time_header:
             environment["CAPSTAN_EVENT_TIME_HEADER"] = "1"
         return ProcessSpec(

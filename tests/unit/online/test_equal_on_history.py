@@ -1,0 +1,104 @@
+"""What a service looks up has the bits of what a training reads, for each moment of a history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from event_example import AGGREGATES, PAYMENTS, START, Rows, at, document, features, micros, payment
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capstan.data.event_loading import events_of, load_events
+from capstan.data.event_reading import asked_events, read_events, values_of
+from capstan.online.lookup import AskedEvents, look_up
+from capstan.online.memory import MemoryEvents
+from capstan.online.sqlite import SqliteEvents
+from capstan.ports.online_events import OnlineEvents
+from capstan.spec import MLSystem, parse
+
+NAMES = [str(one["name"]) for one in AGGREGATES]
+
+
+def asked(system: MLSystem) -> AskedEvents:
+    (found,) = asked_events(system, NAMES)
+    return AskedEvents.of_document(found)
+
+
+def looked(store: OnlineEvents, system: MLSystem, moment: int) -> dict[str, Any]:
+    return dict(look_up(store, asked(system), "anna", moment=moment, now=moment).values)
+
+
+@settings(max_examples=12, deadline=None)
+@given(payments=PAYMENTS, moments=st.lists(st.integers(0, 300), min_size=1, max_size=20))
+def test_a_store_that_was_fed_in_order_gives_the_bits_of_the_query(
+    tmp_path_factory: pytest.TempPathFactory, payments: Rows, moments: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("history")
+    rows = [*payments, payment(1000, 1.0)]
+    trained = features(folder, rows, [moment / 4 for moment in moments], availableAt="known")
+    system = parse(document(availableAt="known"), base_dir=folder)
+    columns = tuple(value.name for value in values_of(system.spec.data.events[0], system))
+    table = read_events(system, 0, as_of=None, threads=1, memory=2**28, secrets=folder)
+    coming = sorted(events_of(table, columns), key=lambda one: one[1].known)
+    for store in (MemoryEvents(), SqliteEvents(folder / "events.db")):
+        fed = 0
+        for index in sorted(range(len(moments)), key=moments.__getitem__):
+            now = micros(at(moments[index] / 4))
+            until = sum(one.known <= now for _, one in coming)
+            store.add(asked(system).table, columns, coming[fed:until], loaded_until=now)
+            fed = until
+            found = looked(store, system, now)
+            for name in NAMES:
+                assert repr(found[name]) == repr(trained[name][index]), (name, type(store))
+
+
+def test_loads_bring_what_became_known_since_and_twice_is_once(tmp_path: Path) -> None:
+    payments = [payment(second, 0.1, known=at(second + second % 3)) for second in range(0, 60, 2)]
+    payments += [payment(30, 0.1), payment(30, 0.1)]
+    moments = [10, 20, 31, 45, 59]
+    trained = features(tmp_path, payments, moments, availableAt="known")
+    system = parse(document(availableAt="known"), base_dir=tmp_path)
+    store = SqliteEvents(tmp_path / "events.db")
+    read = []
+    for index, moment in enumerate(moments):
+        now = START + timedelta(seconds=moment)
+        for _ in range(2):
+            (told,) = load_events(system, store, now=now, secrets=tmp_path)
+        read.append(told.read)
+        assert looked(store, system, micros(at(moment))) == {name: trained[name][index] for name in NAMES}
+    assert max(read) <= 3
+
+
+def test_a_whole_load_finds_what_was_written_late_and_old_events_are_dropped(tmp_path: Path) -> None:
+    features(tmp_path, [payment(0), payment(5)], [10])
+    system = parse(document(), base_dir=tmp_path)
+    store = MemoryEvents()
+    now = START + timedelta(seconds=10)
+    load_events(system, store, now=now, secrets=tmp_path)
+    features(tmp_path, [payment(0), payment(3), payment(5)], [10])
+    (told,) = load_events(system, store, now=now, secrets=tmp_path)
+    assert (told.read, looked(store, system, micros(at(10)))["n"]) == (0, 2.0)
+    load_events(system, store, now=now, secrets=tmp_path, whole=True)
+    assert looked(store, system, micros(at(10)))["n"] == 3.0
+    (told,) = load_events(system, store, now=now + timedelta(days=2), secrets=tmp_path)
+    assert told.forgotten == 3
+
+
+def test_a_store_that_is_behind_says_so(tmp_path: Path) -> None:
+    features(tmp_path, [payment(5)], [10])
+    system = parse(document(freshness="10s"), base_dir=tmp_path)
+    store = MemoryEvents()
+    moment = micros(at(10))
+    late = look_up(store, asked(system), "anna", moment=moment, now=moment)
+    assert late.late == "that were never loaded; run `capstan features`"
+    assert set(late.values.values()) == {None}
+    load_events(system, store, now=datetime(2024, 3, 1, 0, 0, 10, tzinfo=UTC), secrets=tmp_path)
+    assert not look_up(store, asked(system), "anna", moment=moment, now=moment + 10**7).late
+    late = look_up(store, asked(system), "anna", moment=moment, now=moment + 11 * 10**6)
+    assert late.late == "loaded 11 s ago, which is beyond the freshness of 10 s"
+    assert late.values["n"] == 1.0
+    long_ago = look_up(store, asked(system), "anna", moment=moment - 2 * 86400 * 10**6, now=moment)
+    assert "no longer kept" in long_ago.late
