@@ -19,7 +19,13 @@ from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.serving.requests import Call
 
 COPY = "shadow"
-BATCH_ROWS = 2000
+BATCH_ROWS = 10_000
+"""Rows that are sent at once; the collector takes no more.
+
+Each batch waits for its turn while the collector is busy, so few large ones come through where many small ones do not.
+"""
+BLOCK_ROWS = 2000
+"""Rows of single requests that are written at once: it takes two milliseconds, in which nobody is answered."""
 BATCH_BYTES = LARGEST_BATCH // 2
 """Rows of thousands of columns fill a batch long before there are so many."""
 _OWN = (
@@ -224,7 +230,7 @@ class BlockWriter:
             or waiting.outputs != names
             or waiting.has_inputs is (row is None)
             or waiting.following != number
-            or waiting.following - waiting.first >= BATCH_ROWS
+            or waiting.following - waiting.first >= BLOCK_ROWS
             or waiting.size >= BATCH_BYTES
             or waiting.head is not self._head
         ):

@@ -22,6 +22,7 @@ from capstan.features.columns import columns_of
 from capstan.serving.payload_blocks import (
     BATCH_BYTES,
     BATCH_ROWS,
+    BLOCK_ROWS,
     COPY,
     BlockWriter,
     Part,
@@ -31,7 +32,8 @@ from capstan.serving.payload_blocks import (
 from capstan.serving.requests import Call
 
 MEDIA_TYPE = "application/json"
-BUFFER_ROWS = 60_000
+BUFFER_ROWS = 400_000
+"""Bytes fill the buffer before so many rows do."""
 BUFFER_BYTES = 64 * 2**20
 BATCH_SECONDS = 0.1
 FIRST_RETRY_SECONDS = 0.1
@@ -277,10 +279,13 @@ class PayloadLog:
     def _next_batch(self) -> list[Part]:
         """The oldest payloads, as many as one request may hold."""
         batch: list[Part] = []
-        rows = size = 0
+        rows = size = written = 0
         while self._buffer:
             oldest = self._buffer[0]
             if isinstance(oldest, WaitingRows):
+                if batch and written + oldest.rows > BLOCK_ROWS:
+                    break
+                written += oldest.rows
                 self._write_oldest()
                 continue
             if batch and (rows + oldest.rows > BATCH_ROWS or size + oldest.size > BATCH_BYTES):

@@ -18,7 +18,7 @@ from sent_payloads import Record, records, written
 
 from capstan.domain.payload_limits import LARGEST_BATCH
 from capstan.serving import payload_log
-from capstan.serving.payload_blocks import BATCH_ROWS, body_of
+from capstan.serving.payload_blocks import BATCH_ROWS, BLOCK_ROWS, body_of
 from capstan.serving.payload_log import PayloadLog
 from capstan.serving.requests import Call
 
@@ -116,7 +116,7 @@ def test_records_arrive_in_order_in_few_batches_with_all_their_fields(tmp_path: 
         assert {(block["boot"], block["system"], block["version"]) for block in collector.blocks} == {
             (log.boot, "toy", "v1")
         }
-        assert max(collector.batches) == BATCH_ROWS
+        assert max(collector.batches) == BLOCK_ROWS
         assert len(collector.batches) <= 5
         assert collector.records[0] == Record(
             request_id="r-0",
@@ -144,6 +144,44 @@ def test_records_arrive_in_order_in_few_batches_with_all_their_fields(tmp_path: 
         )
 
     run(scenario)
+
+
+def test_requests_of_many_rows_go_to_the_collector_by_thousands() -> None:
+    async def scenario() -> None:
+        async with Collector().running() as collector:
+            log = log_to(collector.port, flush_seconds=120)
+            for number in range(250):
+                add(log, number, rows=[{"distance": row, "id": "f-1"} for row in range(100)])
+            log.start()
+            await log.stop()
+        assert [one.sequence for one in collector.records] == [*range(1, 25_001)]
+        # The first word of a boot has none.
+        assert [rows for rows in collector.batches if rows] == [BATCH_ROWS, BATCH_ROWS, 5000]
+        assert log.lost == 0
+
+    run(scenario)
+
+
+def test_rows_of_lonely_requests_are_written_a_few_at_a_time_also_among_batches() -> None:
+    log = log_to(1)
+    for number in range(3 * BLOCK_ROWS):
+        add(log, number)
+        if number % 1000 == 0:
+            add(log, number, rows=[{}, {}])
+    written_at_once = []
+    while batch := log._next_batch():
+        written_at_once.append(sum(part.rows for part in batch if part.rows != 2))
+    assert max(written_at_once) <= BLOCK_ROWS
+    assert (sum(written_at_once) + 12, log.lost) == (log.produced, 0)
+
+
+def test_a_collector_that_is_busy_for_a_second_of_full_load_costs_no_payload() -> None:
+    log = log_to(1, *(f"c{number}" for number in range(20)))
+    rows = [{f"c{number}": row / 7 for number in range(20)} for row in range(100)]
+    for number in range(1000):
+        add(log, number, rows=rows)
+    assert (log.produced, log.lost) == (100_000, 0)
+    assert log._bytes <= payload_log.BUFFER_BYTES
 
 
 def test_wide_rows_go_in_batches_that_the_collector_takes() -> None:
