@@ -15,7 +15,7 @@ import duckdb
 from capstan.data.moments import TEXT
 from capstan.data.sources.csv_complaints import complaint, first_reject, line_of_record
 from capstan.data.sources.csv_header import LF, CsvFile, read_header, with_plain_line_ends
-from capstan.data.sources.files import own_folder, sql_file
+from capstan.data.sources.files import copying, own_folder, sql_file
 from capstan.data.sources.known_rows import copy_known_rows, numbered_texts, require_time_column
 from capstan.data.sources.object_storage import local_files
 from capstan.data.sources.plain_text import plain_text
@@ -147,7 +147,8 @@ class CsvReader:
         if _NO_STATE in message and not self._copies:
             for index, file in enumerate(self._files):
                 copy = own_folder(self._reading) / f"{self._reading.source.name}-{index}.csv"
-                with_plain_line_ends(file, copy)
+                with copying(self._reading, file.shown):
+                    with_plain_line_ends(file, copy)
                 self._copies[file.path] = str(copy)
             return True
         return False

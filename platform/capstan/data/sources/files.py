@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from capstan.data.sources.reading import FileRead, Reading
 from capstan.data.text_types import literal
-from capstan.errors import InvalidDataError
+from capstan.errors import DiskFullError, InvalidDataError
 from capstan.spec.presence import PATTERN, is_pattern, pattern_files
 
 _GZIP = b"\x1f\x8b"
@@ -64,6 +66,20 @@ def own_folder(reading: Reading) -> Path:
     folder = Path(found[0] if found else ".")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def copying(reading: Reading, shown: str) -> Iterator[None]:
+    """A full disk while a copy is written to the extraction's folder, as DiskFullError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            f"{reading.field}: no room left in {own_folder(reading).parent} for a copy of {shown}; free some space "
+            "there, or name another folder in TMPDIR, and run again"
+        ) from error
 
 
 def is_gzip(reading: Reading, file: str) -> bool:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow import fs
 
-from capstan.data.sources.files import files_of, own_folder
+from capstan.data.sources.files import copying, files_of, own_folder
 from capstan.data.sources.reading import FileRead, Reading
 from capstan.data.sources.storages import Storage, opened_storage
 from capstan.errors import InvalidDataError
@@ -48,13 +48,13 @@ class ObjectStorage:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """DuckDB's error over one of the files as that of the object storage."""
+        """The error of DuckDB or of Parquet's reader over one of the files as that of the object storage."""
         try:
             yield
-        except duckdb.Error:
+        except (duckdb.Error, *self._storage.errors):
             if not self._failures:
                 raise
-            # DuckDB's words hold those of the client.
+            # Their words hold those of the client.
             raise InvalidDataError(f"{self._reading.field}: {self._failures[0]}") from None
 
     def files(self, suffixes: Sequence[str]) -> list[str]:
@@ -77,7 +77,12 @@ class ObjectStorage:
             # Nothing of the name but its last part, so that no name leads out of the folder.
             copy = folder / str(len(self._reading.addresses)) / (name.rpartition("/")[2] or "file")
             copy.parent.mkdir(parents=True)
-            with self._told(name), self._opened(name) as stored, copy.open("wb") as written:
+            with (
+                self._told(name),
+                self._opened(name) as stored,
+                copying(self._reading, self._storage.shown(name)),
+                copy.open("wb") as written,
+            ):
                 while block := stored.read(_COPIED_BYTES):
                     written.write(block)
             self._reading.addresses[str(copy)] = self._storage.shown(name)
@@ -88,11 +93,11 @@ class ObjectStorage:
         return self._storage.system.open_input_stream(name, compression=None)
 
     def opened_parquet(self, file: str) -> pq.ParquetFile:
-        """One of `files`."""
+        """One of `files`; what the storage refuses while it is read is told by `told`."""
         name = file.partition("://")[2]
         with self._told(name):
             stored = self._storage.system.open_input_file(name)
-        return pq.ParquetFile(stored)
+        return pq.ParquetFile(_PlacedFile(stored, name, Notes(self._storage, self._failures)))
 
     def _names(self, suffixes: Sequence[str]) -> list[str]:
         """As `files_of` finds them in a folder."""

@@ -40,7 +40,7 @@ class ParquetReader:
         self._names: dict[str, list[str]] = {}
         for file in self._files:
             try:
-                with self._opened(file) as opened:
+                with self._told(), self._opened(file) as opened:
                     self._names[file] = opened.schema_arrow.names
             except (pa.ArrowException, OSError) as error:
                 raise self._broken(file, error) from error
@@ -109,7 +109,7 @@ class ParquetReader:
 
     def _require_whole(self, file: str) -> None:
         try:
-            with self._opened(file) as opened:
+            with self._told(), self._opened(file) as opened:
                 for batch in opened.iter_batches():
                     del batch
         except (pa.ArrowException, OSError) as error:

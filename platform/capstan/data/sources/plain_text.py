@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from capstan.data.sources.files import has_gzip_mark, is_gzip, opened, own_folder
+from capstan.data.sources.files import copying, has_gzip_mark, is_gzip, opened, own_folder
 from capstan.data.sources.reading import Reading
 from capstan.errors import InvalidDataError
 from capstan.spec.data import CsvSource
@@ -74,7 +74,8 @@ def plain_text(reading: Reading, settings: CsvSource, file: str, number: int) ->
                 "would be others; drop encoding"
             )
         copy = own_folder(reading) / f"{reading.source.name}-{number}-text.csv"
-        _copy(reading, PlainText(file, shown, packed, skipped), encoding or "utf-8", copy)
+        with copying(reading, shown):
+            _copy(reading, PlainText(file, shown, packed, skipped), encoding or "utf-8", copy)
     except (EOFError, OSError, zlib.error) as error:
         raise InvalidDataError(
             f"{reading.field}: {shown} cannot be unpacked ({error}); perhaps it was cut off: write it again"
