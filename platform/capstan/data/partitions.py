@@ -29,7 +29,7 @@ MEMORY_BYTES = 2**29
 """Most that DuckDB takes before it spills."""
 PARTITION_ROWS = 500_000
 """Most rows of a partition: what a kill loses at most."""
-READ_ROWS = 4096
+READ_ROWS = 32_768
 """Rows that are given out together."""
 IMAGE_ROWS = 128
 """The same of rows with the content of image files."""
@@ -160,9 +160,10 @@ def _place(selected: SelectedCases, system: MLSystem, read: Sequence[str]) -> No
     order = ", ".join([*([day] if keys.time is not None else []), *map(quote, named)])
     # What is read from here on is in the new table, and twice as much would have to spill.
     connection.execute("drop table _joined")
+    # Sorted rows are numbered as they come; a window over the order would hold all of them once more.
     connection.execute(
-        f"create temp table placed as select {', '.join(map(quote, read))}, {day} as {_DAY}, "
-        f"row_number() over (order by {order}) as {_PLACE} from {selected.table} order by {_PLACE}"
+        f"create temp table placed as select *, row_number() over () as {_PLACE} from "
+        f"(select {', '.join(map(quote, read))}, {day} as {_DAY} from {selected.table} order by {order})"
     )
     connection.execute(f"drop table {selected.table}")
 
@@ -173,7 +174,6 @@ def _partitions(
     found = connection.sql("from placed")
     kinds = dict(zip(found.columns, map(str, found.types), strict=True))
     layout = repr([(name, kinds[name]) for name in read])
-    texts = ", ".join(f"coalesce(cast({quote(name)} as varchar), chr(1))" for name in read)
     first = f"select {_DAY}, min({_PLACE}) as {_FIRST} from placed group by all"
     part = f"({_PLACE} - {_FIRST}) // {rows}"
     table = "placed"
@@ -183,8 +183,9 @@ def _partitions(
         firsts = f"select {name}, min({_PLACE}) as {start} from placed group by all"
         table = f"placed join ({firsts}) using ({name})"
         part = f"({start} - {_FIRST}) // {rows}"
-    # Ids differ, so no two rows are alike, and exclusive or loses none of them.
-    content = f"bit_xor(md5_number(concat_ws(chr(31), {texts})))"
+    # Ids differ, so no two rows are alike, and exclusive or loses none of them. A hash of several values ends in
+    # exclusive or itself, so that without a second one two rows could change their last values unseen.
+    content = f"bit_xor(hash(hash({', '.join(map(quote, read))})))"
     parts = connection.execute(
         f"select {_DAY}, {part} as {_PART}, count(*), min({_PLACE}) as {_PLACE}, {content} "
         f"from {table} join ({first}) using ({_DAY}) group by {_DAY}, {_PART} order by 4"

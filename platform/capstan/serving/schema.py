@@ -47,6 +47,10 @@ class RequestSchema:
             column.name for column in manifest.columns if column.required or not column.nullable
         )
 
+    def check_of(self, name: str) -> ColumnCheck:
+        """The check of the values of a column or a key."""
+        return self._checks[name]
+
     def rows_of(self, body: object) -> list[Row]:
         """The rows of a request body, `{...}` or `{"rows": [...]}`, all valid; raises InvalidRequestError."""
         if type(body) is not dict:

@@ -251,6 +251,19 @@ def test_a_day_whose_rows_have_changed_is_made_anew_and_said_so(place: Place) ->
     assert told["anew"] == {"the rows of the source have changed": 1}
 
 
+def test_two_rows_that_change_one_value_with_each_other_are_other_rows(place: Place) -> None:
+    run(place)
+
+    def swap(lines: list[str]) -> None:
+        first, second = lines[PER_DAY + 1], lines[PER_DAY + 2]
+        lines[PER_DAY + 1] = first.replace(",AA", ",UA")
+        lines[PER_DAY + 2] = second.replace(",UA", ",AA")
+
+    write(place, swap)
+    _, told = run(place)
+    assert told["anew"] == {"the rows of the source have changed": 1}
+
+
 def test_another_version_makes_all_anew_and_said_so(place: Place) -> None:
     run(place)
     before = [row["label"] for row in rows_in(place.folder / "out")]

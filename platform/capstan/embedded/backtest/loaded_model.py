@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,21 @@ class LoadedModel:
             if self._row_outputs is not None:
                 return [self._row_outputs(score) for score in scores]
             return self._judged(np.asarray(scores, dtype=np.float64))
+
+    def column_scores(self) -> Callable[[Any], list[Any]] | None:
+        """Scores of the columns of a table, with the bits of the service; None: only row by row has them.
+
+        What it gives raises whatever the model raises.
+        """
+        predict = self.model.by_columns()
+        if predict is None:
+            return None
+
+        def scores(table: Any) -> list[Any]:
+            with self._importing():
+                return predict(table)
+
+        return scores
 
     def recorded_predictions(self, numbers: Numbers) -> Predictions | None:
         """What it says of recorded rows that nobody asks live; None: they are to be asked as rows."""

@@ -6,15 +6,18 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
 from capstan.domain.batches import Reconciled
 from capstan.embedded.backtest.loaded_model import LoadedModel
+from capstan.embedded.batch.column_answers import ColumnAnswers, ColumnwiseAnswers
+from capstan.embedded.batch.plain_columns import as_json
 from capstan.errors import InvalidDataError, InvalidRequestError, UnfitValueError, shown
 from capstan.serving.familiarity import Familiarity
 from capstan.serving.schema import Row
@@ -22,7 +25,7 @@ from capstan.tasks.task import Outputs
 from capstan.tasks.tensors import Tensor
 
 REQUESTS = 1000
-"""Requests that are answered together."""
+"""Requests that are answered together where each row is read by itself."""
 OUTSIDE = "outside"
 VERSION = "version"
 _TYPES = {"FP64": pa.float64(), "INT64": pa.int64(), "BOOL": pa.bool_()}
@@ -33,9 +36,21 @@ Request = Sequence[dict[str, Any]]
 """Rows that are asked together."""
 Aside = Callable[[dict[str, Any]], None]
 """Takes a refused row with its id and its problems."""
-Watch = Callable[[Sequence[tuple[Row, Row]], Sequence[Outputs]], None]
-"""Takes answered rows, each with what the model read of it, and their answers."""
+Answered = tuple[tuple[Row, Row], Outputs]
+"""A row with what the model read of it, and its answer."""
 _NONE: Mapping[str, str] = {}
+
+
+class Watch(Protocol):
+    """Is shown some of the rows that are answered."""
+
+    def wanted(self, requests: int) -> Sequence[int]:
+        """Places of those that it is shown of the next so many requests, in order."""
+        ...
+
+    def show(self, requests: Iterable[Sequence[Answered]]) -> None:
+        """The rows of each of them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,8 @@ class BatchAnswers:
                 [*(column.name for column in model.manifest.columns), *model.manifest.keys.values()]
             )
         )
+        self._columns = ColumnwiseAnswers.of(self._loaded, self._sent)
+        self._watch: Watch | None = None
         answers = [
             pa.field(name, _TYPES.get(tensor.datatype, pa.string()))
             for tensor in self._task.described(self._learnt)
@@ -97,21 +114,90 @@ class BatchAnswers:
         aside: Aside = lambda _: None,
         *,
         written: Mapping[str, str] = _NONE,
-        watch: Watch = lambda _rows, _outputs: None,
+        watch: Watch | None = None,
     ) -> Iterator[pa.Table]:
         """The predictions of the rows, in their order; refused ones are counted in `tally` and given `aside`.
 
         `written` names columns with what stood in a column of numbers and is none. Raises InvalidDataError for a model
         that raises.
         """
-        self._aside = aside
-        for requests in _in_parts(_requests(batches, self._group, written)):
-            tally.read += sum(map(len, requests))
+        self._aside, self._watch = aside, watch
+        if self._columns is None:
+            for requests in _in_parts(_requests(batches, self._group, written)):
+                yield from self._row_by_row(requests, tally)
+            return
+        for batch in batches:
+            yield from self._batch(self._columns, batch, tally, written)
+
+    def _row_by_row(self, requests: Sequence[Request], tally: Reconciled) -> Iterator[pa.Table]:
+        tally.read += sum(map(len, requests))
+        taken, outputs = self._answers(requests, tally)
+        tally.written += len(taken)
+        if not taken:
+            return
+        if self._watch is not None:
+            asked = self._grouped(zip(taken, outputs, strict=True))
+            self._watch.show([asked[place] for place in self._watch.wanted(len(asked))])
+        yield self._table(taken, outputs)
+
+    def _batch(
+        self, columns: ColumnwiseAnswers, batch: pa.RecordBatch, tally: Reconciled, written: Mapping[str, str]
+    ) -> Iterator[pa.Table]:
+        """Rows that nothing is to be said about are answered as columns, the others one by one."""
+        found = columns.answers(batch, tuple(written.values()))
+        if found is None:
+            for requests in _in_parts(_requests([batch], None, written)):
+                yield from self._row_by_row(requests, tally)
+            return
+        tally.read += batch.num_rows
+        rest = np.setdiff1d(np.arange(batch.num_rows), found.places, assume_unique=True)
+        taken: list[tuple[Row, Row]] = []
+        outputs: list[Outputs] = []
+        places = found.places
+        if len(rest):
+            requests = list(_requests([batch.take(pa.array(rest))], None, written))
             taken, outputs = self._answers(requests, tally)
-            tally.written += len(taken)
-            if taken:
-                watch(taken, outputs)
-                yield self._table(taken, outputs)
+            at = {
+                request[0][self.keys.identity]: place for request, place in zip(requests, rest, strict=True)
+            }
+            answered = [at[row[self.keys.identity]] for row, _ in taken]
+            places = np.concatenate([places, np.array(answered, dtype=np.int64)])
+        tally.written += len(places)
+        order = np.argsort(places)
+        if self._watch is not None:
+            self._show(self._watch, batch, found, order, list(zip(taken, outputs, strict=True)))
+        tables = [self._table_of(batch, found)] if len(found.places) else []
+        tables += [self._table(taken, outputs)] if taken else []
+        if len(tables) == 1:
+            yield tables[0]
+        elif tables:
+            yield pa.concat_tables(tables).take(pa.array(order))
+
+    def _show(
+        self,
+        watch: Watch,
+        batch: pa.RecordBatch,
+        found: ColumnAnswers,
+        order: npt.NDArray[np.int64],
+        others: Sequence[Answered],
+    ) -> None:
+        """Those rows that are wanted, in their order; `others` follow those that are answered as columns."""
+        wanted = order[list(watch.wanted(len(order)))]
+        by_columns = wanted[wanted < len(found.places)]
+        rows = batch.take(pa.array(found.places[by_columns])).to_pylist()
+        read = [self._read([row])[0] for row in rows]
+        said = self._task.outputs(found.predictions.rows(by_columns))
+        shown = dict(
+            zip(by_columns.tolist(), zip(zip(rows, read, strict=True), said, strict=True), strict=True)
+        )
+        count = len(found.places)
+        watch.show([[shown[at] if at < count else others[at - count]] for at in wanted.tolist()])
+
+    def _grouped(self, rows: Iterable[Answered]) -> list[list[Answered]]:
+        group = self._group
+        if group is None:
+            return [[one] for one in rows]
+        return [list(same) for _, same in itertools.groupby(rows, lambda one: one[0][0][group])]
 
     @property
     def _group(self) -> str | None:
@@ -146,7 +232,7 @@ class BatchAnswers:
         return taken, outputs
 
     def _read(self, request: Request) -> Sequence[Row]:
-        rows = [{name: _as_json(row[name]) for name in self._sent if name in row} for row in request]
+        rows = [{name: as_json(row[name]) for name in self._sent if name in row} for row in request]
         return self._loaded.read(rows[0] if self._group is None else {"rows": rows})
 
     def _of(
@@ -170,6 +256,30 @@ class BatchAnswers:
             identity = row[self.keys.identity]
             tally.refuse(shown(identity), f"{field}: {error.rule}", error.problems)
             self._aside({"id": identity, "problems": error.problems, "row": row})
+
+    def _table_of(self, batch: pa.RecordBatch, found: ColumnAnswers) -> pa.Table:
+        count, places = len(found.places), pa.array(found.places)
+        kept = batch.select([field.name for field in self.keys.fields]).take(places)
+        columns: dict[str, Any] = {
+            field.name: kept.column(field.name).cast(field.type) for field in self.keys.fields
+        }
+        columns[VERSION] = pa.repeat(self._version, count)
+        outputs = self._task.outputs(found.predictions)
+        for tensor in self._task.tensors(outputs, self._learnt):
+            names = _names(tensor)
+            for at, name in enumerate(names):
+                columns[name] = pa.array(tensor.data[at :: len(names)], self.schema.field(name).type)
+        columns[OUTSIDE] = self._marks(found)
+        return pa.table([columns[field.name] for field in self.schema], self.schema)
+
+    def _marks(self, found: ColumnAnswers) -> pa.Array:
+        strange = np.flatnonzero(~found.familiar)
+        told: list[str | None] = [None] * len(found.places)
+        if len(strange):
+            marks = self._familiarity.marks(found.rows(strange)) or {}
+            for at, place in enumerate(strange.tolist()):
+                told[place] = orjson.dumps(marks[at]).decode() if at in marks else None
+        return pa.array(told, pa.string())
 
     def _table(self, taken: Sequence[tuple[Row, Row]], outputs: Sequence[Outputs]) -> pa.Table:
         columns: dict[str, Sequence[Any]] = {
@@ -216,10 +326,3 @@ def _as_written(row: dict[str, Any], written: Mapping[str, str]) -> dict[str, An
 def _in_parts(requests: Iterator[Request]) -> Iterator[list[Request]]:
     while part := list(itertools.islice(requests, REQUESTS)):
         yield part
-
-
-def _as_json(value: Any) -> Any:
-    """As a request carries it: missing is null, and moments are texts."""
-    if isinstance(value, float):
-        return None if value != value else value
-    return value.isoformat() if isinstance(value, datetime) else value

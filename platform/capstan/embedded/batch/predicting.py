@@ -229,11 +229,9 @@ class _Batch:
     ) -> Iterator[pa.Table]:
         rows, written = self._cases.batches(partition), self._cases.written
         watched = self._request.watched
-        if watched is None:
-            answered = self._answers.answered(rows, made.rows, aside, written=written)
-        else:
+        if watched is not None:
             watched.begin(partition.name, made.inputs, self._cases.rows)
-            answered = self._answers.answered(rows, made.rows, aside, written=written, watch=watched.take)
+        answered = self._answers.answered(rows, made.rows, aside, written=written, watch=watched)
         for table in answered:
             yield table
             advance(self._result.rows.read + made.rows.read, self._cases.rows)

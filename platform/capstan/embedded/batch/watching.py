@@ -8,9 +8,8 @@ is counted and told.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ import httpx
 
 from capstan.domain.batches import PartitionInputs
 from capstan.domain.versions import SystemName, VersionName
+from capstan.embedded.batch.answering import Answered
 from capstan.outages import answer_in_words, in_words
 from capstan.serving.payload_blocks import BATCH_BYTES, BATCH_ROWS, BlockWriter, Part, WaitingRows, body_of
 from capstan.serving.payload_log import MEDIA_TYPE, NEVER_ACCEPTED
@@ -26,8 +26,6 @@ from capstan.serving.requests import Call
 from capstan.serving.schema import Row
 from capstan.tasks.task import Outputs
 
-Answered = tuple[tuple[Row, Row], Outputs]
-"""A row with what the model read of it, and its answer."""
 MOST_ROWS = 100_000
 """Rows of a batch that the monitor is shown; of more, every second one, every third one, ..."""
 ROLE = "batch"
@@ -64,6 +62,8 @@ class WatchedRows:
     _every: int = 1
     _seen: int = 0
     """Requests of the partition so far."""
+    _asked: int = 0
+    """Those of them that were shown."""
     _number: int = 0
     """Of its last row that was shown."""
     _writer: BlockWriter | None = None
@@ -77,20 +77,24 @@ class WatchedRows:
         content = "\n".join([partition, *map(str, astuple(inputs))])
         self._name = f"{ROLE}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
         self._writer = BlockWriter(self._name, self.system, self.version)
-        self._seen = self._number = 0
+        self._seen = self._asked = self._number = 0
         self._inputs = ()
 
-    def take(self, rows: Sequence[tuple[Row, Row]], outputs: Sequence[Outputs]) -> None:
-        """Rows with what the model read of them, and its answers."""
+    def wanted(self, requests: int) -> list[int]:
+        """Places of those that are shown of the next so many requests."""
+        found = [at for at in range(requests) if (self._seen + at + 1) % self._every == 0]
+        self._seen += requests
+        return found
+
+    def show(self, requests: Iterable[Sequence[Answered]]) -> None:
+        """The rows of each request that is wanted, in order."""
         assert self._writer is not None
         waiting: list[WaitingRows] = []
         # Now, not when the batch began: its last rows would be hours late, and their window decided.
         moment = self.clock().timestamp()
-        for request in self._requests(zip(rows, outputs, strict=True)):
-            self._seen += 1
-            if self._seen % self._every:
-                continue
-            asked = self._seen // self._every
+        for request in requests:
+            self._asked += 1
+            asked = self._asked
             for place, ((row, read), answer) in enumerate(request):
                 self._number += 1
                 named = (self._name, asked) if self.group_column is None else (f"{self._name}-{asked}", place)
@@ -109,13 +113,6 @@ class WatchedRows:
             self._lose(len(bad), _NO_JSON)
         for some in _batches(parts):
             self._send(body_of(some), sum(part.rows for part in some))
-
-    def _requests(self, rows: Iterable[Answered]) -> Iterator[list[Answered]]:
-        column = self.group_column
-        if column is None:
-            yield from ([one] for one in rows)
-        else:
-            yield from (list(same) for _, same in itertools.groupby(rows, lambda one: one[0][0][column]))
 
     def _kept(
         self,
