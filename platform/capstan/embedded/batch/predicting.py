@@ -9,7 +9,7 @@ import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -145,7 +145,9 @@ def _interrupted_by(stop: Callable[[], bool]) -> Iterator[Callable[[duckdb.DuckD
         while not ended.wait(_LOOK_SECONDS):
             if stop():
                 for connection in connections:
-                    connection.interrupt()
+                    # It may be closed already, as where the batch has just ended.
+                    with suppress(duckdb.ConnectionException):
+                        connection.interrupt()
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
