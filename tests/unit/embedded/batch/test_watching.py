@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -146,13 +147,25 @@ def watching_to(made: Collector, moments: Iterator[datetime]) -> WatchedRows:
     return watched
 
 
+def show(watched: WatchedRows, rows: Any, outputs: Any) -> None:
+    """As those who answer show them: by requests."""
+    column = watched.group_column
+    answered = zip(rows, outputs, strict=True)
+    asked = [
+        list(same)
+        for _, same in itertools.groupby(enumerate(answered), lambda one: one[1][0][0].get(column, one[0]))
+    ]
+    wanted = watched.wanted(len(asked))
+    watched.show([[one for _, one in asked[place]] for place in wanted])
+
+
 def test_rows_are_in_the_window_of_the_moment_at_which_they_were_predicted(tmp_path: Path) -> None:
     """A window by rows would end with the first rows of a long batch, and all others of its moment would be late."""
     with collector(tmp_path / "record") as made:
         later = NOW.replace(hour=9)
         watched = watching_to(made, iter([NOW, later]))
-        watched.take(*rows_of(2))
-        watched.take(*rows_of(1))
+        show(watched, *rows_of(2))
+        show(watched, *rows_of(1))
         assert [row["event_time"] for row in made.stored()] == [NOW, NOW, later]
 
 
@@ -161,9 +174,9 @@ def test_one_row_that_is_refused_costs_no_other(tmp_path: Path) -> None:
         watched = watching_to(made, iter([NOW] * 4))
         rows, outputs = rows_of(3)
         rows[1] = ({"flight_id": "x" * 600}, rows[1][1])
-        watched.take(rows, outputs)
-        watched.take(*rows_of(1, distance=1 << 80))
-        watched.take(*rows_of(1))
+        show(watched, rows, outputs)
+        show(watched, *rows_of(1, distance=1 << 80))
+        show(watched, *rows_of(1))
         assert (watched.told, watched.lost, len(made.stored())) == (3, 2, 3)
         assert watched.why_lost.startswith("entity_id: must be a text of")
         assert made.service.intake.ledger.duplicates == 0, "what is refused once is not sent again"
@@ -177,8 +190,8 @@ def test_rows_of_a_group_are_one_request_that_no_user_made(tmp_path: Path) -> No
         rows, outputs = rows_of(5)
         for (row, _), query in zip(rows, "aabbb", strict=True):
             row["query"] = query
-        watched.take(rows, outputs)
-        watched.take(rows[:2], outputs[:2])
+        show(watched, rows, outputs)
+        show(watched, rows[:2], outputs[:2])
         stored = sorted(made.stored(), key=lambda row: row["sequence"])
         first, second, third = dict.fromkeys(row["request_id"] for row in stored)
         assert [(row["request_id"], row["row"]) for row in stored] == [
