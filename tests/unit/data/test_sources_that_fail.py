@@ -68,7 +68,9 @@ class Bucket:
     def __init__(self, content: bytes, error: OSError | None = None) -> None:
         self.content, self.error = content, error
 
-    def get_file_info(self, path: str) -> Any:
+    def get_file_info(self, path: str | list[str]) -> Any:
+        if isinstance(path, list):
+            return [self.get_file_info(one) for one in path]
         return fs.FileInfo(path, fs.FileType.File, size=len(self.content))
 
     def open_input_stream(self, _: str, compression: None) -> Any:
