@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,12 +39,14 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, table: Any) -> Floats:
+        if len(column_of(table, self.columns[0])) > _FEW_ROWS:
+            return self._filled(lambda feature: feature.transform(column_of(table, feature.settings.column)))
         blocks: list[Floats] = []
         for is_straight, found in groupby(self.features_, _is_straight):
             features = list(found)
             columns = [column_of(table, feature.settings.column) for feature in features]
             # Of few rows numpy's calls cost more than what they do; of many its copies would take memory.
-            if is_straight and len(features) > 1 and len(columns[0]) <= _FEW_ROWS:
+            if is_straight and len(features) > 1:
                 blocks.append(FittedNumeric.transform_straight(features, columns))  # type: ignore[arg-type]
             else:
                 blocks += [
@@ -54,14 +56,27 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform_training(self, table: Any, target: Target | None) -> Floats:
         """The rows that were fitted on, as a model learns from them: no feature of a row is made of its own label."""
-        blocks = []
-        for feature in self.features_:
+
+        def transformed(feature: FittedFeature) -> Floats:
             column = column_of(table, feature.settings.column)
             if isinstance(feature, FittedTarget) and target is not None:
-                blocks.append(feature.transform_out_of_fold(column, target))
-            else:
-                blocks.append(feature.transform(column))
-        return np.concatenate(blocks, axis=1)
+                return feature.transform_out_of_fold(column, target)
+            return feature.transform(column)
+
+        return self._filled(transformed)
+
+    def _filled(self, transformed: Callable[[FittedFeature], Floats]) -> Floats:
+        """The matrix, made one feature after another, so that many rows are not held twice."""
+        matrix: Floats | None = None
+        begin = 0
+        for feature in self.features_:
+            block = transformed(feature)
+            if matrix is None:
+                matrix = np.empty((len(block), self.n_features_out_))
+            matrix[:, begin : begin + block.shape[1]] = block
+            begin += block.shape[1]
+        assert matrix is not None, "a file has features"
+        return matrix
 
     @classmethod
     def joined(cls, transforms: Sequence[FeatureTransform]) -> FeatureTransform:
