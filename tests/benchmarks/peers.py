@@ -20,6 +20,10 @@ PEERS = {
     "mlflow": ("mlflow==3.17.2", SCIKIT_LEARN),
     "bentoml": ("bentoml==1.4.39", SCIKIT_LEARN),
     "evidently": ("evidently==0.7.*", "pandas<3"),
+    "pandas": ("pandas<3", "pyarrow", "psutil"),
+    "polars": ("polars", "psutil"),
+    "pyspark": ("pyspark==4.*", "psutil"),
+    "lightgbm": ("lightgbm", "psutil"),
     "nannyml": ("nannyml==0.13.*", "pandas<3", "statsmodels", "setuptools<81"),
 }
 
