@@ -85,14 +85,10 @@ def importable(folder: Path) -> Iterator[None]:
 
 
 def _forget_listings(folder: str) -> None:
-    """What Python has read of this folder may be older than its files.
-
-    `importlib.invalidate_caches` forgets all folders, which takes a millisecond.
-    """
-    below = os.path.join(folder, "")
+    """What Python has read of this folder and those in it may be older than their files."""
     # Copied first: another thread may import something meanwhile.
     for place in list(sys.path_importer_cache):
-        if os.path.join(place, "").startswith(below):
+        if place.startswith(folder):
             sys.path_importer_cache.pop(place, None)
 
 
