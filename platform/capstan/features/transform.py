@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from capstan.errors import InvalidDataError
 from capstan.features.columns import Floats, as_they_are, column_of, columns_of
-from capstan.features.kinds import FittedFeature, FittedTarget, Kind, Target, fitted, unfitted
+from capstan.features.kinds import FittedFeature, FittedImage, FittedTarget, Kind, Target, fitted, unfitted
 from capstan.features.kinds.categorical import FittedCategorical
 from capstan.features.kinds.numeric import FittedNumeric
 
@@ -114,6 +114,16 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def categorical_mask_(self) -> npt.NDArray[np.bool_]:
         """Which outputs are codes of categories; what HistGradientBoosting takes as `categorical_features`."""
         return np.array([feature.is_code for feature in self.features_ for _ in feature.names], dtype=bool)
+
+    @property
+    def images_(self) -> dict[str, tuple[int, tuple[int, int, int]]]:
+        """Feature -> the first of the outputs that are its pixels, and their channels, height and width."""
+        found, at = {}, 0
+        for feature in self.features_:
+            if isinstance(feature, FittedImage):
+                found[feature.settings.name] = (at, feature.settings.shape)
+            at += len(feature.names)
+        return found
 
     @property
     def coded_mask_(self) -> npt.NDArray[np.bool_]:

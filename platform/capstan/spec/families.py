@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from capstan.spec.cluster import VARIABLE_PATTERN
-from capstan.spec.grammar import Factory, Name, OneOf, SpecModel
+from capstan.spec.grammar import ColumnName, Factory, Name, OneOf, SpecModel
 from capstan.spec.own_code import OwnCode
 from capstan.spec.rule import UNTRIED, Cel, part_rule, require
 from capstan.spec.tasks import LabelKind
@@ -533,6 +533,33 @@ class Embed(SpecModel):
     )
 
 
+class Convolve(SpecModel):
+    """Layers that look at neighbouring pixels."""
+
+    feature: ColumnName = Field(
+        description="Name of the `image` feature whose pixels they look at.", examples=["picture"]
+    )
+    channels: tuple[Annotated[Whole, Field(ge=1, le=512)], ...] = Field(
+        (16, 32),
+        min_length=1,
+        max_length=6,
+        description="Maps that each convolution makes, one after the other.",
+        examples=[[16, 32]],
+    )
+    kernel: Literal[1, 3, 5, 7] = Field(
+        3,
+        description="Pixels of each convolution's square, to a side; zeros stand beyond the border.",
+        examples=[3],
+    )
+    pool: Whole = Field(
+        2,
+        ge=1,
+        le=4,
+        description="Of so many by so many neighbours the largest goes on, after each convolution; 1: all do.",
+        examples=[2],
+    )
+
+
 NETWORK_RULES = (
     part_rule(
         "`momentum` is of `optimizer: Momentum` alone; write that, or drop momentum",
@@ -577,6 +604,14 @@ class NeuralNetwork(OfClasses):
             "A category that training did not see has the mean of the others. Without it a code is taken as a number."
         ),
         examples=[{"dimensions": 8}],
+    )
+    convolve: Convolve | None = Field(
+        None,
+        description=(
+            "Convolutions look at the pixels of an image before the `layers` do; it is a convolutional network then. "
+            "Other features join behind them."
+        ),
+        examples=[{"feature": "picture", "channels": [16, 32]}],
     )
     optimizer: Literal["SGD", "Momentum", "AdaGrad", "RMSProp", "Adam", "AdamW"] = Field(
         "Adam", description="How the weights follow the slopes of the loss.", examples=["AdamW"]

@@ -51,6 +51,8 @@ class Lesson(Rows):
     """(outputs of the transform,): which columns are codes of categories. None: none is."""
     coded: npt.NDArray[np.bool_] | None = None
     """The same with codes of more categories than trees can split as such. None: as `categorical` says."""
+    images: Mapping[str, tuple[int, tuple[int, int, int]]] = field(default_factory=dict)
+    """Feature -> the first of the columns that are its pixels, and their channels, height and width."""
     seed: int = 0
     validation: Rows | None = None
     """Later rows, for a family that stops early by them; None where it learns from all there are."""

@@ -93,6 +93,7 @@ def prepare(
         task=train.task,
         categorical=transform.categorical_mask_,
         coded=transform.coded_mask_,
+        images=transform.images_,
         seed=seed,
         flagged_share=train.task.facts.flagged_share or USUAL_FLAGGED_SHARE,
         candidates=fits_of(others),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
-from capstan.spec.families import CLASSES, NeuralNetwork
+from capstan.spec.families import CLASSES, Convolve, NeuralNetwork
 from capstan.tasks.metric import Floats
 from capstan.training.families.family import Choice, Dimension, Fitted, Part, SearchSpace, around, penalty
 from capstan.training.families.scaling import Scale
@@ -72,6 +72,8 @@ class _Inputs:
     """Of each coded column how many codes training saw."""
     sizes: tuple[int, ...]
     """Of each coded column how many numbers stand for a code."""
+    image: tuple[int, int, int] | None
+    """Channels, height and width of the pixels that are the first of the columns; None: none are."""
 
     @classmethod
     def of(cls, settings: NeuralNetwork, lesson: Lesson) -> _Inputs:
@@ -85,10 +87,23 @@ class _Inputs:
                 )
             every = known
         columns, coded = np.flatnonzero(~every), np.flatnonzero(every)
+        scaled, image = columns, None
+        if settings.convolve is not None:
+            begin, image = _image_of(settings.convolve, lesson)
+            pixels = np.arange(begin, begin + int(np.prod(image)))
+            scaled = np.setdiff1d(columns, pixels)
+            columns = np.concatenate([pixels, scaled])
         codes = tuple(int(lesson.matrix[:, one].max()) + 1 for one in coded)
         written = None if settings.embed is None else settings.embed.dimensions
         sizes = tuple(written or _usual_size(one) for one in codes)
-        return cls(columns, Scale.of(lesson.matrix[:, columns]), coded, codes, sizes)
+        scale = Scale.of(lesson.matrix[:, scaled])
+        # Pixels are normalised already, and alike in all places.
+        unchanged = len(columns) - len(scaled)
+        scale = Scale(
+            np.concatenate([np.zeros(unchanged), scale.center]),
+            np.concatenate([np.ones(unchanged), scale.spread]),
+        )
+        return cls(columns, scale, coded, codes, sizes, image)
 
     def table(self, lesson: Lesson, targets: npt.NDArray[Any]) -> Table:
         numbers = self.scale(lesson.matrix[:, self.columns])
@@ -111,6 +126,23 @@ class _Inputs:
             rows = np.bincount(lesson.matrix[:, column].astype(np.int64), minlength=len(table))
             found.append(np.vstack([table, rows @ table / rows.sum()]))
         return found
+
+
+def _image_of(convolve: Convolve, lesson: Lesson) -> tuple[int, tuple[int, int, int]]:
+    """The first column of the image's pixels, and their shape; raises InvalidDataError."""
+    if convolve.feature not in lesson.images:
+        raise InvalidDataError(
+            f"neuralNetwork.convolve.feature: {convolve.feature!r} gives no pixels; name an `image` feature without "
+            f"`embed`{': ' + ', '.join(lesson.images) if lesson.images else ', of which the model has none'}"
+        )
+    begin, shape = lesson.images[convolve.feature]
+    shrunk = min(shape[1:]) // convolve.pool ** len(convolve.channels)
+    if not shrunk:
+        raise InvalidDataError(
+            f"neuralNetwork.convolve: after {len(convolve.channels)} times `pool: {convolve.pool}` nothing is left of "
+            f"{shape[2]} by {shape[1]} pixels; write fewer `channels`, a smaller `pool`, or make the image larger"
+        )
+    return begin, shape
 
 
 def _usual_size(codes: int) -> int:
@@ -142,6 +174,10 @@ def _plan(settings: NeuralNetwork, lesson: Lesson, inputs: _Inputs, classes: int
         outputs=classes if classes > 2 else 1,
         numbers=len(inputs.columns),
         embedded=tuple(zip(inputs.codes, inputs.sizes, strict=True)),
+        image=inputs.image,
+        kernels=() if settings.convolve is None else settings.convolve.channels,
+        kernel=3 if settings.convolve is None else settings.convolve.kernel,
+        pool=1 if settings.convolve is None else settings.convolve.pool,
         dropout=float(settings.dropout),
         optimizer=settings.optimizer,
         learning_rate=float(settings.learning_rate),
@@ -165,7 +201,7 @@ def _plan(settings: NeuralNetwork, lesson: Lesson, inputs: _Inputs, classes: int
 def _fitted(
     settings: NeuralNetwork, lesson: Lesson, inputs: _Inputs, learnt: Learnt, labels: Scale
 ) -> Fitted:
-    from capstan.training.fitted.network import Network, NetworkOfClasses, NetworkOfNumbers
+    from capstan.training.fitted.network import Convolutions, Network, NetworkOfClasses, NetworkOfNumbers
 
     weights, biases = list(learnt.weights), list(learnt.biases)
     weights[-1] = weights[-1] * labels.spread
@@ -179,6 +215,9 @@ def _fitted(
         weights,
         biases,
         settings.activation,
+        None
+        if inputs.image is None or settings.convolve is None
+        else Convolutions(inputs.image, learnt.kernels, learnt.kernel_biases, settings.convolve.pool),
     )
     _require_same(network, lesson, learnt.said * labels.spread + labels.center)
     if lesson.label in CLASSES:

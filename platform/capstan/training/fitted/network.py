@@ -22,6 +22,59 @@ ACTIVATIONS: Mapping[str, Callable[[Floats], Floats]] = {
 
 
 @dataclass(frozen=True)
+class Convolutions:
+    """Layers that look at neighbouring pixels, with zeros beyond the border."""
+
+    image: tuple[int, int, int]
+    """Channels, height and width of the pixels, which are the first of the numbers."""
+    kernels: Sequence[Floats]
+    """Of each layer (maps, maps before, height, width)."""
+    biases: Sequence[Floats]
+    pool: int
+    """Of so many by so many neighbours the largest goes on."""
+
+    @property
+    def pixels(self) -> int:
+        channels, height, width = self.image
+        return channels * height * width
+
+    @property
+    def row_numbers(self) -> int:
+        """Of the largest array on the way: the neighbours of each pixel in each map."""
+        (_, height, width), most = self.image, 0
+        for kernel in self.kernels:
+            most = max(most, height * width * (kernel[0].size + len(kernel)))
+            height, width = height // self.pool, width // self.pool
+        return most
+
+    def maps(self, pixels: Floats, active: Callable[[Floats], Floats]) -> Floats:
+        """(n, maps of all places): of (n, pixels)."""
+        values = pixels.reshape(-1, *self.image)
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            side = kernel.shape[2]
+            padded = np.pad(values, ((0, 0), (0, 0), (side // 2,) * 2, (side // 2,) * 2))
+            rows, before, height, width = values.shape
+            strides = (*padded.strides, *padded.strides[2:])
+            # A view of each pixel's neighbours.
+            near = np.lib.stride_tricks.as_strided(
+                padded, (rows, before, height, width, side, side), strides, writeable=False
+            )
+            # (n, height, width, maps) by one product of matrices.
+            found = np.tensordot(near, kernel, axes=([1, 4, 5], [1, 2, 3])) + bias
+            values = self._pooled(active(found).transpose(0, 3, 1, 2))
+        return values.reshape(len(values), -1)
+
+    def _pooled(self, values: Floats) -> Floats:
+        if self.pool == 1:
+            return values
+        rows, maps, height, width = values.shape
+        high, wide = height // self.pool, width // self.pool
+        kept = values[:, :, : high * self.pool, : wide * self.pool]
+        found: Floats = kept.reshape(rows, maps, high, self.pool, wide, self.pool).max(axis=(3, 5))
+        return found
+
+
+@dataclass(frozen=True)
 class Network:
     """Numbers of raw columns, made alike, and those that stand for categories, through layers to totals."""
 
@@ -38,15 +91,21 @@ class Network:
     """Of each layer (inputs, units)."""
     biases: Sequence[Floats]
     activation: str
+    convolutions: Convolutions | None = None
+    """What looks at the pixels of an image, which are the first of the columns; None: nothing does."""
 
     @property
     def row_numbers(self) -> int:
-        return max(len(self.weights[0]), *(len(biases) for biases in self.biases))
+        looks = 0 if self.convolutions is None else self.convolutions.row_numbers
+        return max(looks, len(self.weights[0]), *(len(biases) for biases in self.biases))
 
     def totals(self, matrix: Floats) -> Floats:
         """(n, outputs) before the last function."""
         active = ACTIVATIONS[self.activation]
         values = np.clip((matrix[:, self.columns] - self.center) / self.spread, -FARTHEST, FARTHEST)
+        if self.convolutions is not None:
+            pixels, others = np.split(values, [self.convolutions.pixels], axis=1)
+            values = np.concatenate([self.convolutions.maps(pixels, active), others], axis=1)
         if len(self.coded):
             values = np.concatenate([values, *self._embedded(matrix)], axis=1)
         for weights, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):

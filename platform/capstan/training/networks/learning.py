@@ -167,14 +167,20 @@ class _Learner:
                 torch.from_numpy(self.table.tried_numbers), torch.from_numpy(self.table.tried_codes)
             )
         lines = [one for one in network.layers if isinstance(one, torch.nn.Linear)]
+        looks = [] if network.looks is None else network.looks
+        convolutions = [one for one in looks if isinstance(one, torch.nn.Conv2d)]
         found = Learnt(
             [_array(one.weight) for one in network.tables],
             [np.ascontiguousarray(_array(one.weight).T) for one in lines],
             [_array(one.bias) for one in lines],
             said.numpy().copy(),
             np.array(losses),
+            [_array(one.weight) for one in convolutions],
+            [_array(one.bias) for one in convolutions],
         )
-        if not all(np.isfinite(one).all() for one in (*found.tables, *found.weights, *found.biases)):
+        if not all(
+            np.isfinite(one).all() for one in (*found.tables, *found.weights, *found.biases, *found.kernels)
+        ):
             raise InvalidDataError(
                 f"neuralNetwork: weights are no finite numbers after {len(losses)} passes with learningRate "
                 f"{self.plan.learning_rate:g}; lower learningRate, or write clipNorm: 1"
@@ -212,6 +218,17 @@ def network_of(plan: Plan) -> Any:
             self.tables = nn.ModuleList([nn.Embedding(codes, size) for codes, size in plan.embedded])
             layers: list[Any] = []
             inputs = plan.numbers + sum(size for _, size in plan.embedded)
+            looks: list[Any] = []
+            if plan.image is not None:
+                maps, height, width = plan.image
+                inputs -= maps * height * width
+                for made in plan.kernels:
+                    looks += [nn.Conv2d(maps, made, plan.kernel, padding=plan.kernel // 2), active()]
+                    if plan.pool > 1:
+                        looks.append(nn.MaxPool2d(plan.pool))
+                    maps, height, width = made, height // plan.pool, width // plan.pool
+                inputs += maps * height * width
+            self.looks = nn.Sequential(*looks, nn.Flatten()) if looks else None
             for units in plan.layers:
                 layers += [nn.Linear(inputs, units), active()]
                 if plan.dropout:
@@ -222,6 +239,10 @@ def network_of(plan: Plan) -> Any:
         def forward(self, numbers: Any, codes: Any) -> Any:
             """(rows, outputs) before the last function."""
             parts = [numbers, *(table(codes[:, at]) for at, table in enumerate(self.tables))]
+            if self.looks is not None:
+                maps, height, width = plan.image  # type: ignore[misc]
+                pixels = numbers[:, : maps * height * width].reshape(-1, maps, height, width)
+                parts[:1] = [self.looks(pixels), numbers[:, maps * height * width :]]
             return self.layers(torch.cat(parts, dim=1) if len(parts) > 1 else numbers)
 
     return Network()

@@ -16,6 +16,7 @@ Singles = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
 
 Loss = Literal["CrossEntropy", "Squared", "Absolute", "Huber"]
+_LISTS = ("tables", "weights", "biases", "kernels", "kernel_biases")
 _PLAN, _LEARNT = "plan.json", "learnt.npz"
 
 
@@ -31,6 +32,12 @@ class Plan:
     """Columns that are numbers."""
     embedded: tuple[tuple[int, int], ...] = ()
     """Of each column of codes how many codes there are, and how many numbers stand for one."""
+    image: tuple[int, int, int] | None = None
+    """Channels, height and width of the pixels that are the first of the numbers; None: none are."""
+    kernels: tuple[int, ...] = ()
+    """Maps that each convolution makes of them."""
+    kernel: int = 3
+    pool: int = 1
     dropout: float = 0.0
     optimizer: str = "Adam"
     learning_rate: float = 0.003
@@ -91,11 +98,14 @@ class Learnt:
     """(rows that are tried, outputs), before the last function."""
     losses: Floats = field(default_factory=lambda: np.zeros(0))
     """Mean loss of each pass over all rows, penalties included."""
+    kernels: Sequence[Floats] = ()
+    """Of each convolution (maps, maps before, height, width)."""
+    kernel_biases: Sequence[Floats] = ()
 
     def write(self, folder: Path) -> None:
         """Whole, or not at all."""
         parts = {"said": self.said, "losses": self.losses}
-        for name in ("tables", "weights", "biases"):
+        for name in _LISTS:
             parts |= {f"{name}{at}": values for at, values in enumerate(getattr(self, name))}
         np.savez(folder / f"half-{_LEARNT}", **parts)
         (folder / f"half-{_LEARNT}").rename(folder / _LEARNT)
@@ -105,7 +115,7 @@ class Learnt:
         with np.load(folder / _LEARNT, allow_pickle=False) as parts:
             found = {
                 name: [parts[f"{name}{at}"] for at in range(len(parts)) if f"{name}{at}" in parts]
-                for name in ("tables", "weights", "biases")
+                for name in _LISTS
             }
             return cls(**found, said=parts["said"], losses=parts["losses"])
 
@@ -116,5 +126,7 @@ def write_plan(plan: Plan, folder: Path) -> None:
 
 def read_plan(folder: Path) -> Plan:
     document = json.loads((folder / _PLAN).read_text())
-    lists = {"layers": tuple(document["layers"]), "embedded": tuple(map(tuple, document["embedded"]))}
+    lists: dict[str, Any] = {name: tuple(document[name]) for name in ("layers", "kernels")}
+    lists["embedded"] = tuple(map(tuple, document["embedded"]))
+    lists["image"] = None if document["image"] is None else tuple(document["image"])
     return Plan(**{**document, **lists})
