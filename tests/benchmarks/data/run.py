@@ -42,6 +42,9 @@ def main() -> int:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="336,776 rows, for trying the benchmark itself.")
+    parser.add_argument(
+        "--copies", type=int, default=COPIES, help="How many times over the flights are taken."
+    )
     parser.add_argument("--only", default=",".join(dict.fromkeys(name for name, _ in one.STAGES)))
     parser.add_argument("--stages", default="extract,check,split,transform,train")
     parser.add_argument("--json", type=Path, help="Where the figures are kept, too.")
@@ -55,7 +58,7 @@ def main() -> int:
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="capstan-data-") as scratch:
         folder = Path(scratch)
-        prepare(folder, QUICK if options.quick else COPIES)
+        prepare(folder, QUICK if options.quick else options.copies)
         for name, stage in one.STAGES:
             if stage == "keep" or name not in names or stage not in stages:
                 continue
@@ -63,7 +66,7 @@ def main() -> int:
                 {"contender": name, "stage": stage, **measured(name, stage, folder, options.seconds)}
             )
             print(json.dumps(found[-1]), file=sys.stderr, flush=True)
-            if (name, stage) == ("capstan", "split") and "train" in stages:
+            if (name, stage) == ("capstan", "split") and "train" in stages and "failed" not in found[-1]:
                 keep_matrix(folder)
             if options.json is not None:
                 options.json.write_text(json.dumps(found, indent=1))
