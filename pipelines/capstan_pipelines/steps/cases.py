@@ -48,13 +48,15 @@ class Parted:
     """Of training and validation; None: the validation rows alone choose."""
     tables: tuple[Mapping[str, Any], ...] = ()
     """How the parts fall, for the report."""
+    began: float | None = None
+    """When the training began, in seconds since 1970; None: not known."""
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_table(self.table, folder / TABLE)
         folds = {} if self.folds is None else {"folds": self.folds.of_rows}
         np.savez(folder / PARTS, training=self.training, validation=self.validation, test=self.test, **folds)
-        told: dict[str, Any] = {"warnings": self.warnings, "tables": self.tables}
+        told: dict[str, Any] = {"warnings": self.warnings, "tables": self.tables, "began": self.began}
         told["is_forward"] = self.folds is not None and self.folds.is_forward
         (folder / TOLD).write_text(json.dumps(told))
 
@@ -70,7 +72,7 @@ class Parted:
             from capstan.data.folds import Folds
 
             folds = Folds(of_rows, told["is_forward"])
-        return cls(table, *indices, tuple(told["warnings"]), folds, tuple(told["tables"]))
+        return cls(table, *indices, tuple(told["warnings"]), folds, tuple(told["tables"]), told["began"])
 
     @property
     def choosing(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:

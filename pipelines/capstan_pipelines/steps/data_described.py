@@ -27,16 +27,21 @@ if TYPE_CHECKING:
 DESCRIBED = "data.json"
 """In the folder of cases."""
 _CODE = b"code"
+_BEGAN = b"began"
 MOST_LISTED = 20
 """Rows of one broken rule that the report shows."""
 
 
-def with_code(extracted: pa.Table, job: Job) -> pa.Table:
-    """The table, and in its metadata of which commit the file is that it was read by."""
-    code = code_of(Path(job.places.base_dir))
-    return extracted.replace_schema_metadata(
-        {**(extracted.schema.metadata or {}), _CODE: code.words.encode()}
-    )
+def with_origin(extracted: pa.Table, job: Job, began: float) -> pa.Table:
+    """The table, and in its metadata the commit of the file and when the training began, in seconds since 1970."""
+    told = {_CODE: code_of(Path(job.places.base_dir)).words.encode(), _BEGAN: repr(began).encode()}
+    return extracted.replace_schema_metadata({**(extracted.schema.metadata or {}), **told})
+
+
+def began_at(extracted: pa.Table) -> float | None:
+    """When the training began, in seconds since 1970; None: the table does not tell."""
+    found = (extracted.schema.metadata or {}).get(_BEGAN)
+    return None if found is None else float(found)
 
 
 def lineage_of(extracted: pa.Table) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def run(job_folder: str, cases_folder: str, choice_file: str, evaluation_file: s
             evaluation["runners_up"].append({**found, "taken": taken, "rank": rank})
             in_words += f"; runner-up {taken['name']}: {words}"
         evaluation["data"] = described(Path(cases_folder))
+        evaluation["began"] = cases.began
         write_document(evaluation_file, evaluation)
         say(in_words)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import write_table
-from capstan_pipelines.steps.data_described import with_code
+from capstan_pipelines.steps.data_described import with_origin
 from capstan_pipelines.steps.progress import step
 
 
 def run(job_folder: str, table_file: str) -> None:
     """Write the extracted table; raises InvalidDataError."""
     with step("extract") as say:
-        job = Job(job_folder)
+        began, job = time.time(), Job(job_folder)
         from capstan.data import agreements_told, extract
 
         as_of = job.request.trigger.as_of
@@ -24,7 +25,7 @@ def run(job_folder: str, table_file: str) -> None:
             threads=job.system.spec.training.threads,
             secrets=Path(job.places.secrets),
         )
-        write_table(with_code(table, job), Path(table_file))
+        write_table(with_origin(table, job, began), Path(table_file))
         say(
             "; ".join(
                 [f"{table.num_rows:,} rows known at {as_of:%Y-%m-%d %H:%M} UTC", *agreements_told(table)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from capstan.evaluation.card.story import Moment
 from capstan.evaluation.data_report import DATA_REPORT
 from capstan.evaluation.data_report.page import data_html
 from capstan.evaluation.tables import with_tables
+from capstan.evaluation.training_bounds import judge_training
 from capstan.ports.codec import from_json
 from capstan.ports.registry import RunRecord
 from capstan.training.job import Job
@@ -54,6 +56,8 @@ def run(
             job,
             *map(read_document, (check_file, choice_file, evaluation_file, package_file)),
             manifests={rank: read_document(str(one / "manifest.json")) for rank, one in folders.items()},
+            is_judged_by_time=True,
+            seconds=_seconds_since(evaluation_file),
         )
         further = made.runners_up
         record = RunRecord(
@@ -134,6 +138,11 @@ class Made:
     manifests: Mapping[int, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
     """By rank what the model says of itself; empty where no card is written."""
 
+    is_judged_by_time: bool = field(default=False, kw_only=True)
+    """Whether time and cost of the training are judged; they are not in a backtest."""
+    seconds: float | None = field(default=None, kw_only=True)
+    """How long the training took until now; None: not known."""
+
     @property
     def runners_up(self) -> tuple[Made, ...]:
         """Those that came as far as a Bento, the best first."""
@@ -169,8 +178,11 @@ class Made:
 
     @property
     def gates(self) -> list[GateOutcome]:
-        """Those of the test window, then those of the package."""
-        return [from_json(GateOutcome, gate) for gate in [*self.evaluation["gates"], *self.package["gates"]]]
+        """Those of the test window, then those of the package, then those of the training's time and cost."""
+        found = [from_json(GateOutcome, gate) for gate in [*self.evaluation["gates"], *self.package["gates"]]]
+        if not self.is_judged_by_time:
+            return found
+        return [*found, *judge_training(self.job.system.spec.requirements, self.seconds)]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -336,6 +348,12 @@ class Made:
     @property
     def _candidate(self) -> str:
         return ", ".join(taken["name"] for taken in self.choice["chosen"])
+
+
+def _seconds_since(evaluation_file: str) -> float | None:
+    began = read_document(evaluation_file).get("began")
+    # A clock that was set back tells no time.
+    return None if began is None or time.time() < began else time.time() - began
 
 
 def _known(values: Mapping[str, float | None]) -> dict[str, float]:

@@ -10,7 +10,13 @@ import pyarrow as pa
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import Parted, read_table
 from capstan_pipelines.steps.checks_shown import checks_table
-from capstan_pipelines.steps.data_described import keep_described, lineage_of, lineage_table, tell_data
+from capstan_pipelines.steps.data_described import (
+    began_at,
+    keep_described,
+    lineage_of,
+    lineage_table,
+    tell_data,
+)
 from capstan_pipelines.steps.learning import strata_of
 from capstan_pipelines.steps.parts_shown import parts_table
 from capstan_pipelines.steps.progress import step
@@ -39,6 +45,7 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
             warnings,
             found.folds,
             (parts_table(found), *([] if shown is None else [shown]), lineage_table(lineage)),
+            began_at(read),
         )
         parted.write(Path(cases_folder))
         described = tell_data(job, read, lineage, report, found, say, tables=parted.tables)

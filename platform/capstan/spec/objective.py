@@ -181,6 +181,16 @@ class Objective(SpecModel):
         return metric.in_units(getattr(metric, number), maximum)
 
 
+class TrainingCost(SpecModel):
+    """What one training may cost, by its hours and the price of an hour."""
+
+    most: Number = Field(gt=0, description="A training must not cost more than this.", examples=[5])
+    per_hour: Number = Field(
+        gt=0, description="Price of one hour of the machine that trains.", examples=[1.2]
+    )
+    currency: Text = Field("", description="Unit in which both are told, such as $.", examples=["$"])
+
+
 class Requirements(SpecModel):
     """Bounds that a version must keep to be promoted."""
 
@@ -196,4 +206,20 @@ class Requirements(SpecModel):
         None,
         description="A packaged model must not be larger than this. Without it any size is allowed.",
         examples=["50Mi"],
+    )
+    training_time: PositiveDuration | None = Field(
+        None,
+        description=(
+            "A training must not take longer than this, from the beginning of its first step to the registration; a "
+            "version whose training did is not promoted. Without it any time is allowed. A backtest does not judge it."
+        ),
+        examples=["2h"],
+    )
+    training_cost: TrainingCost | None = Field(
+        None,
+        description=(
+            "A training must not cost more than this, by its hours times the price of an hour; a version whose "
+            "training did is not promoted. Without it any cost is allowed. A backtest does not judge it."
+        ),
+        examples=[{"most": 5, "perHour": 1.2, "currency": "$"}],
     )

@@ -185,6 +185,26 @@ def test_the_version_carries_digest_and_commit_as_tags_and_the_registry_gets_the
     ]
 
 
+def test_a_run_tells_when_it_began_and_is_judged_by_its_time_where_it_is_no_backtest(
+    first: Trained, tmp_path: Path
+) -> None:
+    from capstan_pipelines.steps.register import _seconds_since
+
+    seconds = _seconds_since(str(first.folder / "evaluation"))
+    assert seconds is not None
+    assert 0 < seconds < 3600
+    spec = deepcopy(Job(first.folder / "job").spec)
+    spec["spec"]["requirements"] = {"trainingTime": "1s"}
+    for name in ("places.json", "request.json"):
+        (tmp_path / name).write_bytes((first.folder / "job" / name).read_bytes())
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    documents = ({}, {"chosen": []}, first.evaluation, {"gates": []})
+    assert Made(Job(tmp_path), *documents).gates == []
+    (gate,) = Made(Job(tmp_path), *documents, is_judged_by_time=True, seconds=seconds).gates
+    assert gate.passed is False
+    assert gate.metric == "trainingTime"
+
+
 def test_a_run_that_a_check_stops_leaves_its_report_behind(first: Trained, tmp_path: Path) -> None:
     before = Job(first.folder / "job")
     spec = changed(document(choose={"metric": "rocAuc"}), {"column": "delay", "min": 0})
