@@ -26,6 +26,7 @@ from capstan.spec.combination import Combination
 from capstan.spec.tasks import TaskFacts
 from capstan.tasks import task_together
 from capstan.training.fitted.anomalies import Isolation
+from capstan.training.fitted.clusters import NearestCentre
 from capstan.training.fitted.forest import as_compared
 
 Floats = NDArray[np.float64]
@@ -130,6 +131,22 @@ def _restless(_: Any, matrix: Floats, *__: NDArray[Any]) -> Isolation:
     return Isolation(IsolationForest(random_state=0).fit(as_compared(matrix / 5)))
 
 
+def _lumps(score: Floats, rng: np.random.Generator) -> NDArray[Any]:
+    return np.array(["left", "middle", "right"])[rng.integers(0, 3, len(score))]
+
+
+def _in_lumps(score: Floats, truth: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+    """`x` lies around the row's own place; in the other world all places lie elsewhere."""
+    is_shifted = np.arange(len(score)) >= (SHIFTED - FIRST).days * ROWS_A_DAY
+    place = np.select([truth == "left", truth == "right"], [-12.0, 12.0], 0.0)
+    return {"x": score / 2 + place + 6 * is_shifted}
+
+
+def _same_place(fitted: NearestCentre, *_: NDArray[Any]) -> NearestCentre:
+    """All centres lie nearly at one place, so that no row clearly belongs to any."""
+    return NearestCentre(fitted.centres * 1e-3, fitted.center, fitted.spread)
+
+
 def _one_reversed(fitted: SeveralModels, *_: NDArray[Any]) -> SeveralModels:
     """The first model says the opposite, the other is as it was."""
     first, second = fitted.parts
@@ -197,6 +214,22 @@ CASES: Mapping[str, Case] = {
         bad={"restless": _restless},
         label_column="label_boolean",
         tables=("Flags and labels", "Slices by kind", *OF_ALL),
+    ),
+    "Clustering": Case(
+        objective={"task": "Clustering", "target": "truth"},
+        truth=_lumps,
+        also=_in_lumps,
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "centres", "kMeans": {"clusters": 3}}),
+        is_answer=lambda answer: (
+            list(answer) == ["cluster", "distance", "silhouette"]
+            and answer["cluster"] in ("1", "2", "3")
+            and answer["distance"] >= 0
+            and 0 <= answer["silhouette"] <= 1
+        ),
+        tensors={"cluster": "BYTES", "distance": "FP64", "silhouette": "FP64"},
+        bad={"same place": _same_place},
+        label_column="label_text",
+        tables=("Clusters", "Labels and clusters", "Slices by kind", *OF_ALL),
     ),
     "two models": Case(
         objective={"task": "BinaryClassification", "target": "truth"},

@@ -1,6 +1,7 @@
 """Fitted models as operations: one function for each saved form. A new family has a function here, or is refused.
 
-What a function gives is (rows, 1), the number, or (rows, classes), the probabilities in the order of `classes_`.
+What a function gives is (rows, 1), the number, (rows, classes), the probabilities in the order of `classes_`, or
+(rows, clusters), the distances to the centres.
 """
 
 from __future__ import annotations
@@ -108,6 +109,21 @@ def _isolation(graph: Graph, model: Any, matrix: Matrix) -> str:
 
 def _nothing_unusual(graph: Graph, model: Any, matrix: Matrix) -> str:  # noqa: ARG001 — whatever was learnt
     return _always(graph, np.zeros(1), matrix)
+
+
+# -- clusters
+
+
+def _one_cluster(graph: Graph, model: Any, matrix: Matrix) -> str:  # noqa: ARG001 — whatever was learnt
+    return _always(graph, np.zeros(1), matrix)
+
+
+def _distances(graph: Graph, model: Any, matrix: Matrix) -> str:
+    centred = graph.op("Sub", matrix.tensor, graph.constant(model.center.reshape(1, -1)))
+    scaled = graph.op("Div", centred, graph.constant(model.spread.reshape(1, -1)))
+    each = graph.op("Unsqueeze", scaled, graph.constant(np.array([1])))
+    apart = graph.op("Sub", each, _block(graph, model.centres))
+    return graph.op("Sqrt", graph.sum(graph.op("Mul", apart, apart), 2, keep=False))
 
 
 # -- Capstan's own forms
@@ -361,6 +377,8 @@ _FORMS: Mapping[tuple[str, str], Write] = {
     ("capstan", "TreesOfClasses"): _forest,
     ("capstan", "Isolation"): _isolation,
     ("capstan", "NothingUnusual"): _nothing_unusual,
+    ("capstan", "OneCluster"): _one_cluster,
+    ("capstan", "NearestCentre"): _distances,
     ("capstan", "NaiveBayes"): _naive_bayes,
     ("capstan", "FactorsOfNumbers"): _factors_of_numbers,
     ("capstan", "FactorsOfClasses"): _factors_of_classes,

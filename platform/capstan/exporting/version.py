@@ -22,6 +22,8 @@ from capstan.tasks import Learnt, Task
 
 FLAGGED = "flagged"
 """The part of an answer that says whether its score is above the threshold."""
+CLUSTER = "cluster"
+"""The part of an answer that names the nearest centre."""
 SAME = 1e-9
 """How far an answer may be from the version's, as a share of its own size, or of that of most answers."""
 _MOST = 0.9
@@ -103,6 +105,8 @@ def compare_graph(
     other = 0
     if "label" in answers:
         other = _other_labels(answers["label"], found, expected, task, learnt)
+    if CLUSTER in answers:
+        other = _other_clusters(answers, found, expected, task, learnt)
     if FLAGGED in answers:
         own, theirs = (np.asarray(task.predictions(scores, learnt)[FLAGGED]) for scores in (found, expected))
         if (np.asarray(answers[FLAGGED]) != own).any():
@@ -133,6 +137,8 @@ def _write_answers(graph: Graph, said: str, task: Task, learnt: Learnt) -> dict[
     """Part of an answer -> output, for each part that a row has by itself: a rank needs the others of its group."""
     tensors = {one.name: one for one in task.described(learnt)}
     first = next(iter(tensors.values()))
+    if CLUSTER in tensors:
+        return _write_clusters(graph, said, learnt)
     if len(first.shape) == 2:
         # The classes stand in the order of the probabilities.
         classes = graph.constant(np.array([str(one) for one in learnt.classes]))
@@ -160,6 +166,46 @@ def _write_answers(graph: Graph, said: str, task: Task, learnt: Learnt) -> dict[
         first.name: graph.output(first.name, chance, "number"),
         "label": graph.output("label", is_so, _KINDS[kind]),
     }
+
+
+def _write_clusters(graph: Graph, said: str, learnt: Learnt) -> dict[str, str]:
+    """The distances to all centres, and the parts of an answer, which follow from them."""
+    names = graph.constant(np.array([str(one) for one in learnt.classes]))
+    place = graph.op("ArgMin", said, axis=1, keepdims=0)
+    cluster = graph.op("Gather", names, place, axis=0)
+    nearest = graph.op("ReduceMin", said, graph.constant(np.array([1])), keepdims=0)
+    following = nearest
+    if len(learnt.classes) > 1:
+        places = graph.constant(np.arange(len(learnt.classes)).reshape(1, -1))
+        own = graph.op("Equal", graph.op("Unsqueeze", place, graph.constant(np.array([1]))), places)
+        others = graph.op("Where", own, graph.constant(np.inf), said)
+        following = graph.op("ReduceMin", others, graph.constant(np.array([1])), keepdims=0)
+    zero = graph.constant(0.0)
+    share = graph.op("Div", graph.op("Sub", following, nearest), following)
+    silhouette = graph.op("Where", graph.op("Equal", following, zero), zero, share)
+    return {
+        "distances": graph.output("distances", said, "number", width=len(learnt.classes)),
+        CLUSTER: graph.output(CLUSTER, cluster, "text"),
+        "distance": graph.output("distance", nearest, "number"),
+        "silhouette": graph.output("silhouette", silhouette, "number"),
+    }
+
+
+def _other_clusters(
+    answers: Mapping[str, Any], found: Floats, expected: Floats, task: Task, learnt: Learnt
+) -> int:
+    """Raises InvalidDataError where clusters do not follow from the graph's own distances."""
+    own, theirs = (task.predictions(scores, learnt) for scores in (found, expected))
+    # No user gets an answer of a distance that is no number.
+    sound = ~task.unsound(own)
+    follows = np.asarray(answers[CLUSTER]).astype(str)[sound] == own[CLUSTER][sound]
+    for name in ("distance", "silhouette"):
+        follows &= np.isclose(np.asarray(answers[name])[sound], own[name][sound], rtol=SAME, atol=SAME)
+    if not follows.all():
+        raise InvalidDataError(
+            "the exported graph's clusters do not follow from its distances; nothing was written"
+        )
+    return int((own[CLUSTER][sound] != theirs[CLUSTER][sound]).sum())
 
 
 def _differences(found: Floats, expected: Floats) -> Floats:

@@ -51,7 +51,8 @@ def compile_predict(pipeline: Any) -> Callable[[Row], Any]:
     named classes the tuple of all their probabilities. Several models give what each says, one after the other. Boosted
     trees, linear models and constant models run as compiled code, models of `capstan.training.fitted` by their
     `answer_one`, ensembles by their members, any other model by its own `predict_proba`, or by `predict` where it has
-    no classes. Of a detector of unusual rows it is the score, `-score_samples`.
+    no classes. Of a detector of unusual rows it is the score, `-score_samples`; of clusters
+    the tuple of the distances to all centres.
     """
     parts = parts_of(pipeline)
     if parts is not None:
@@ -103,6 +104,9 @@ def _by_the_model(transform: FeatureTransform, model: Any) -> Callable[[Row], An
     if hasattr(model, "offset_") and hasattr(model, "score_samples"):
         score_samples = model.score_samples
         return lambda row: -float(score_samples(row_of(row).reshape(1, -1))[0])
+    if hasattr(model, "cluster_centers_") and hasattr(model, "transform"):
+        distances = model.transform
+        return lambda row: tuple(distances(row_of(row).reshape(1, -1))[0].tolist())
     if getattr(model, "classes_", None) is None:
         predict_numbers = model.predict
         return lambda row: float(predict_numbers(row_of(row).reshape(1, -1))[0])

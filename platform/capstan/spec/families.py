@@ -19,7 +19,8 @@ CLASSES: frozenset[LabelKind] = frozenset({"Boolean", "Category"})
 NUMBERS: frozenset[LabelKind] = frozenset({"Number", "Relevance"})
 EVERY_LABEL: frozenset[LabelKind] = CLASSES | NUMBERS
 ANOMALIES: frozenset[LabelKind] = frozenset({"Anomaly"})
-LEARNT_WITHOUT_LABELS: frozenset[LabelKind] = ANOMALIES
+CLUSTERS: frozenset[LabelKind] = frozenset({"Cluster"})
+LEARNT_WITHOUT_LABELS: frozenset[LabelKind] = ANOMALIES | CLUSTERS
 """Kinds of labels that only judge: what learns such a task looks at rows alone."""
 
 
@@ -779,6 +780,21 @@ class LocalOutlierFactor(FamilySettings):
     )
 
 
+class KMeans(FamilySettings):
+    """Centres of clusters, each row in the one whose centre is nearest."""
+
+    learns: ClassVar[frozenset[LabelKind]] = CLUSTERS
+    can_be_taught: ClassVar[bool] = False
+    searched: ClassVar[tuple[str, ...]] = ("clusters",)
+
+    clusters: Whole = Field(8, ge=2, le=1000, description="How many clusters.", examples=[5])
+    tune: Tune | None = Field(
+        None,
+        description="Search how many clusters; without it so many as are written.",
+        examples=[{"trials": 10}],
+    )
+
+
 VOTING_RULES = (
     part_rule(
         "`weights` are as many as the names in `of`; write one for each, or none",
@@ -1081,8 +1097,8 @@ class Custom(FamilySettings, OwnCode):
     factory: Factory = Field(
         description=(
             "`module:name` of a function that returns a scikit-learn classifier, a regressor where the "
-            "label is a number, or a detector with `score_samples` and `offset_` for AnomalyDetection. The module "
-            "lies beside this file."
+            "label is a number, a detector with `score_samples` and `offset_` for AnomalyDetection, or a model with "
+            "`transform` and `cluster_centers_` for Clustering. The module lies beside this file."
         ),
         examples=["mymodels:make"],
     )
@@ -1107,6 +1123,7 @@ class Candidate(OneOf):
         "neural_network",
         "isolation_forest",
         "local_outlier_factor",
+        "k_means",
         "voting",
         "bagging",
         "stacking",
@@ -1184,6 +1201,14 @@ class Candidate(OneOf):
             "label."
         ),
         examples=[{"neighbors": 30}],
+    )
+    k_means: KMeans | None = Field(
+        None,
+        description=(
+            "Centres of clusters, by scikit-learn; each row is in the cluster whose centre is nearest (Lloyd 1982). It "
+            "needs no label."
+        ),
+        examples=[{"clusters": 5}],
     )
     voting: Voting | None = Field(
         None, description="The mean of what several candidates say.", examples=[{"of": ["logistic", "trees"]}]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from capstan.errors import InvalidSpecError, Mistake
 from capstan.spec.data import DECIMAL_COMMA
-from capstan.spec.families import LEARNT_WITHOUT_LABELS
+from capstan.spec.families import CLUSTERS, LEARNT_WITHOUT_LABELS
 from capstan.spec.tasks import ANSWER_PARTS, TASK_FACTS, LabelKind, usual_task
 from capstan.spec.training import usual_candidates
 from capstan.spec.units import format_duration
@@ -63,7 +63,7 @@ KNOWN_WORDS = (
     "label",
 )
 
-UNNAMED = "unusual"
+UNNAMED: Mapping[LabelKind, str] = {"Anomaly": "unusual", "Cluster": "class"}
 """What is predicted where no column holds it."""
 Kind = Literal["Text", "Number", "Boolean", "Time"]
 
@@ -206,7 +206,7 @@ def guess(table: TableProfile, target: str | None, *, now: datetime, wishes: Wis
     guesses: list[Guess] = []
     label = None if target is None else table.column(target)
     task = _task(label, wishes.task, guesses)
-    named = _free_name(UNNAMED, names) if target is None else target
+    named = _free_name(UNNAMED[TASK_FACTS[task].label], names) if target is None else target
     if label is None:
         reason = (
             f"no column is to be predicted; `capstan feedback` may hand in {named!r} of rows that people saw"
@@ -777,7 +777,8 @@ def _candidates(table: TableProfile, kind: LabelKind, guesses: list[Guess]) -> l
     names = ", ".join(one["name"] for one in chosen)
     reason = f"{table.rows:,} rows are too few for trees" if few else "a baseline, a linear model and trees"
     if kind in LEARNT_WITHOUT_LABELS:
-        reason = "a baseline, and trees of random questions, which need no label"
+        found = "centres of clusters" if kind in CLUSTERS else "trees of random questions"
+        reason = f"a baseline, and {found}, which need no label"
     guesses.append(Guess("training.candidates", names, reason))
     return chosen
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-LabelKind = Literal["Boolean", "Category", "Number", "Relevance", "Reward", "Anomaly"]
+LabelKind = Literal["Boolean", "Category", "Number", "Relevance", "Reward", "Anomaly", "Cluster"]
 OutputKind = Literal["Number", "Category", "Boolean"]
 Direction = Literal["Higher", "Lower"]
 Unit = Literal["row", "group", "window"]
@@ -20,6 +20,7 @@ USUAL_THRESHOLD = 0.5
 ANSWER_PARTS = (
     *("row", "version", "request_id", "refused", "outside", "models"),
     *("label", "probability", "probabilities", "value", "score", "rank", "flagged"),
+    *("cluster", "distance", "silhouette"),
 )
 """What parts of an answered row may be called, whatever the task: an id of that name would stand in their place."""
 VALUE = "value"
@@ -253,12 +254,36 @@ ANOMALIES = TaskFacts(
     flagged_share=USUAL_FLAGGED_SHARE,
 )
 
+CLUSTERS = TaskFacts(
+    name="Clustering",
+    label="Cluster",
+    outputs=(
+        OutputFacts("cluster", "Category", is_watched=True),
+        OutputFacts("distance", "Number", is_watched=True),
+        OutputFacts("silhouette", "Number", is_watched=False),
+    ),
+    metrics=(
+        MetricFacts("adjustedRand", "adjusted Rand index", "Higher", "window", needs_classes=True),
+        MetricFacts(
+            "mutualInformation", "normalized mutual information", "Higher", "window", needs_classes=True
+        ),
+        MetricFacts("homogeneity", "homogeneity", "Higher", "window", needs_classes=True),
+        MetricFacts("completeness", "completeness", "Higher", "window", needs_classes=True),
+        MetricFacts("silhouette", "simplified silhouette", "Higher", "row"),
+    ),
+    chosen_by="adjustedRand",
+    compared_by="silhouette",
+    answered="cluster",
+    chosen_without_labels="silhouette",
+)
+
 TASK_FACTS: Mapping[str, TaskFacts] = {
     BINARY.name: BINARY,
     MULTICLASS.name: MULTICLASS,
     REGRESSION.name: REGRESSION,
     RANKING.name: RANKING,
     ANOMALIES.name: ANOMALIES,
+    CLUSTERS.name: CLUSTERS,
 }
 """Task -> its facts, for every task that runs today."""
 TASKS_LATER = (
@@ -266,7 +291,6 @@ TASKS_LATER = (
     "QuantileRegression",
     "Forecasting",
     "Recommendation",
-    "Clustering",
     "SurvivalAnalysis",
     "SequenceToSequence",
     "TextGeneration",

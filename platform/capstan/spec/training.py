@@ -14,9 +14,11 @@ from capstan.spec.families import (
     Candidate,
     GradientBoosting,
     IsolationForest,
+    KMeans,
     LinearRegression,
     LogisticRegression,
     MostFrequent,
+    Tune,
 )
 from capstan.spec.grammar import OWN_METRIC, OwnMetric, SpecModel
 from capstan.spec.rule import Cel, part_rule, require
@@ -117,6 +119,7 @@ def usual_candidates(label: LabelKind = "Boolean") -> tuple[Candidate, ...]:
         Candidate(name="logistic", logistic_regression=LogisticRegression()),
         Candidate(name="trees", gradient_boosting=GradientBoosting()),
         Candidate(name="isolation", isolation_forest=IsolationForest()),
+        Candidate(name="centres", k_means=KMeans(tune=Tune(trials=10))),
     )
     return tuple(candidate for candidate in usual if label in candidate.learns)
 
@@ -134,7 +137,8 @@ class Training(SpecModel):
         min_length=1,
         max_length=100,
         description="Models that are tried, simplest first; without it a baseline, a linear model and trees, or a "
-        "baseline and an isolation forest for AnomalyDetection.",
+        "baseline and an isolation forest for AnomalyDetection, or a baseline and k-means, with ten numbers of "
+        "clusters, for Clustering.",
         examples=[[{"name": "logistic", "logisticRegression": {"l2": 1}}]],
     )
     reweigh: Reweigh | None = Field(

@@ -16,6 +16,7 @@ from capstan.spec.combination import Combination
 from capstan.spec.tasks import LabelKind
 from capstan.tasks.anomalies import AnomalyDetection
 from capstan.tasks.binary import BinaryClassification
+from capstan.tasks.clusters import Clustering
 from capstan.tasks.composite import CompositeTask
 from capstan.tasks.metric import Floats, Metric
 from capstan.tasks.multiclass import MulticlassClassification
@@ -49,6 +50,7 @@ _MEMBERS: tuple[Task, ...] = (
     Regression(),
     Ranking(),
     AnomalyDetection(),
+    Clustering(),
 )
 TASKS: Mapping[str, Task] = {task.facts.name: task for task in _MEMBERS}
 """Name as in a file -> what the task does."""

@@ -246,6 +246,25 @@ class CategoryLabel:
         return Tally(counted, words or "no class", len(counted) <= 1, classes, _wrong_classes(classes))
 
 
+class ClusterLabel(CategoryLabel):
+    """The class that a person would put a row in; not known of most rows, and nothing is learnt from it."""
+
+    def truth(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Names; the empty text where nobody has looked."""
+        return np.array(["" if one is None else str(one) for one in values.tolist()], dtype=np.str_)
+
+    def tally(self, truth: npt.NDArray[Any]) -> Tally:
+        known = truth[truth != ""]
+        # No model has a column for each class.
+        found = replace(super().tally(known), wrong="")
+        if len(known) == len(truth):
+            return found
+        unknown = len(truth) - len(known)
+        return replace(
+            found, words=f"{found.words}, {unknown:,} unknown", counts={**found.counts, "unknown": unknown}
+        )
+
+
 def _wrong_classes(names: Sequence[str]) -> str:
     if len(names) > MOST_CLASSES:
         return (
@@ -289,6 +308,7 @@ LABELS: Mapping[LabelKind, Label] = {
     "Relevance": RelevanceLabel(),
     "Reward": NumberLabel(),
     "Anomaly": AnomalyLabel(),
+    "Cluster": ClusterLabel(),
 }
 """Kind of label -> how it is read."""
 TRUE_OR_FALSE: Mapping[LabelKind, type[BooleanLabel]] = {"Boolean": BooleanLabel, "Anomaly": AnomalyLabel}

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
 from capstan.own_code import made_by
-from capstan.spec.tasks import MetricFacts
-from capstan.tasks.anomalies import is_known
+from capstan.spec.tasks import LabelKind, MetricFacts
+from capstan.tasks import anomalies, cluster_metrics
 from capstan.tasks.metric import (
     DayWeights,
     Floats,
@@ -34,6 +34,11 @@ from capstan.tasks.task import Task
 if TYPE_CHECKING:
     from capstan.spec.evaluation import CustomMetric
 
+_KNOWN_LABELS: Mapping[LabelKind, Judges] = {
+    "Anomaly": anomalies.is_known,
+    "Cluster": cluster_metrics.is_known,
+}
+"""Which rows have a label, where some may have none."""
 _OPTIONAL = ("weights", "groups")
 """Arguments that the function gets if it takes arguments of these names."""
 _CALLED_WITH = (
@@ -52,7 +57,7 @@ def with_own_metrics(task: Task, metrics: Sequence[CustomMetric]) -> Task:
         return task
     judging = copy.copy(task)
     judging.facts = task.facts.with_metrics(one.facts for one in metrics)
-    judges = is_known if task.facts.label == "Anomaly" else None
+    judges = _KNOWN_LABELS.get(task.facts.label)
     own = {
         one.name: own_metric(one.facts, one.custom.factory, one.custom.parameters, judges) for one in metrics
     }

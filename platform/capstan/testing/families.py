@@ -11,7 +11,14 @@ import numpy as np
 from pydantic.alias_generators import to_camel
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from capstan.spec.families import LEARNT_WITHOUT_LABELS, Candidate, Custom, FamilySettings
+from capstan.spec.families import (
+    ANOMALIES,
+    CLUSTERS,
+    LEARNT_WITHOUT_LABELS,
+    Candidate,
+    Custom,
+    FamilySettings,
+)
 from capstan.spec.tasks import TASK_FACTS, LabelKind
 from capstan.tasks.metric import Floats
 from capstan.testing.conformance import Suite
@@ -177,7 +184,7 @@ def _check_search(suite: Suite, family: Family[Any], settings: FamilySettings, g
             first, second = (
                 _tried(family, settings, {dimension.name: value}, given) for value in dimension.ends
             )
-            assert not np.allclose(first, second), (
+            assert first.shape != second.shape or not np.allclose(first, second), (
                 f"{dimension.ends[0]} and {dimension.ends[1]} give the same model"
             )
     if not dimensions:
@@ -224,7 +231,16 @@ def _answers(fitted: Fitted, rows: Rows, label: LabelKind) -> Floats:
         assert ((answers >= 0) & (answers <= 1)).all(), "a probability is not between 0 and 1"
         assert np.allclose(answers.sum(axis=1), 1, atol=1e-3), "probabilities of a row do not make 1"
         return answers
-    asked = model.score_samples if label in LEARNT_WITHOUT_LABELS else model.predict
+    if label in CLUSTERS:
+        distances = np.asarray(model.transform(rows.matrix), dtype=np.float64)
+        assert distances.shape == (len(rows.truth), len(model.cluster_centers_)), (
+            f"transform gave shape {distances.shape} for {len(model.cluster_centers_)} centres"
+        )
+        assert (np.isfinite(distances) & (distances >= 0)).all(), (
+            "a distance is not a finite number of at least 0"
+        )
+        return distances
+    asked = model.score_samples if label in ANOMALIES else model.predict
     answers = np.asarray(asked(rows.matrix), dtype=np.float64)
     assert answers.shape == (len(rows.truth),), f"predict gave shape {answers.shape}"
     assert np.isfinite(answers).all(), "an answer is not finite"

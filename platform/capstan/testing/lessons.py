@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from capstan.spec.families import LEARNT_WITHOUT_LABELS
+from capstan.spec.families import ANOMALIES, CLUSTERS
 from capstan.spec.tasks import LabelKind
 from capstan.tasks.metric import Floats, Truth
 from capstan.training.lesson import Lesson, Rows
@@ -19,7 +19,7 @@ _CLASSES = np.array(["low", "in between", "high"])
 
 def lesson(label: LabelKind, *, seed: int = 0) -> Lesson:
     """Two numbers, a code of a category and a column of noise; the truth depends on the first three."""
-    rows = _unusual_rows if label in LEARNT_WITHOUT_LABELS else _rows
+    rows = _unusual_rows if label in ANOMALIES else _lumps if label in CLUSTERS else _rows
     train, validation = rows(label, 1), rows(label, 2)
     return Lesson(
         train.matrix,
@@ -58,6 +58,21 @@ def _unusual_rows(label: LabelKind, draw: int) -> Rows:  # noqa: ARG001 — ther
     return Rows(matrix.astype(np.float64), truth.astype(np.float64))
 
 
+def _lumps(label: LabelKind, draw: int) -> Rows:  # noqa: ARG001 — there is one lesson of lumps alone
+    """Rows around three places of two numbers."""
+    rng = np.random.default_rng(draw)
+    code = rng.integers(0, 3, ROWS)
+    matrix = np.column_stack(
+        [
+            np.array([-4.0, 0.0, 5.0])[code] + rng.normal(0, 1, ROWS),
+            np.array([50.0, 130.0, 20.0])[code] + rng.normal(0, 20, ROWS),
+            code,
+            rng.normal(0, 1, ROWS),
+        ]
+    )
+    return Rows(matrix.astype(np.float64), _CLASSES[code])
+
+
 def _truth(label: LabelKind, score: Floats, rng: np.random.Generator) -> Truth:
     # Three classes of so few rows need a plainer lesson than two.
     noisy = score + rng.logistic(0, 0.5 if label == "Category" else 1, len(score))
@@ -77,7 +92,13 @@ def loss(rows: Rows, label: LabelKind, answers: Floats) -> float:
         return float(-np.log(np.clip(chance, 1e-6, 1)).mean())
     if label == "Number":
         return float(((answers - rows.truth) ** 2).mean())
-    if label in LEARNT_WITHOUT_LABELS:
+    if label in CLUSTERS:
+        # Of distances the one to the nearest centre, beside that to the next.
+        nearest, following = (
+            np.sort(answers, axis=1)[:, :2].T if answers.shape[1] > 1 else (answers[:, 0],) * 2
+        )
+        return float(np.divide(nearest, following, out=np.ones(len(nearest)), where=following > 0).mean())
+    if label in ANOMALIES:
         so, score = rows.truth == 1, -answers
         return float((score[~so][:, None] >= score[so][None, :]).mean())
     wrong = pairs = 0
@@ -98,7 +119,7 @@ def chance_loss(rows: Rows, label: LabelKind, train: Rows) -> float:
         return loss(rows, label, np.tile(shares, (len(rows.truth), 1)))
     if label == "Number":
         return loss(rows, label, np.full(len(rows.truth), float(train.truth.mean())))
-    return 0.5
+    return 1.0 if label in CLUSTERS else 0.5
 
 
 def _codes(rows: Rows) -> npt.NDArray[np.int64]:

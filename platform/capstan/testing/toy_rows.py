@@ -26,7 +26,7 @@ class Judged:
 
 
 class ToyModel:
-    """A model of toy rows: of scikit-learn with the task's `method`: a linear one, or an isolation forest."""
+    """A model of toy rows, of scikit-learn with the task's `method`: linear, a forest or centres of clusters."""
 
     def __init__(self, task: Task) -> None:
         self._method = task.method
@@ -34,16 +34,22 @@ class ToyModel:
 
     def fit(self, matrix: Floats, truth: Truth) -> Any:
         """A fitted model."""
+        from sklearn.cluster import KMeans
         from sklearn.ensemble import IsolationForest
         from sklearn.linear_model import LinearRegression, LogisticRegression
 
         if self._method == "score_samples":
             return IsolationForest(contamination=self._flagged, random_state=0).fit(matrix)
+        if self._method == "transform":
+            return KMeans(n_clusters=3, n_init=4, random_state=0).fit(matrix)
         estimator = LogisticRegression() if self._method == "predict_proba" else LinearRegression()
         return estimator.fit(matrix, truth)
 
     def opposite(self, scores: Floats) -> Floats:
         """What a model says that has learnt the opposite."""
+        if self._method == "transform":
+            # Other rows' clusters, and no row clearly in any.
+            return np.asarray(scores.mean() + 0.1 * (scores[::-1] - scores.mean()), dtype=np.float64)
         if scores.ndim == 2:
             return np.roll(scores, 1, axis=1)
         if self._method == "predict_proba":
@@ -104,6 +110,7 @@ class _Saying:
         said = np.stack([1 - scores, scores], axis=1) if is_binary else scores
         self.classes_ = getattr(model, "classes_", None)
         self.offset_ = getattr(model, "offset_", None)
+        self.cluster_centers_ = getattr(model, "cluster_centers_", None)
         if method == "score_samples":
             said = -scores
         setattr(self, method, lambda _matrix: said)

@@ -71,6 +71,9 @@ def cases(task: Task, rows: int, seed: int) -> Cases:
     is_unusual = rng.random(rows) < UNUSUAL
     if label == "Anomaly":
         numbers = numbers * np.where(is_unusual, 1.5, 1.0)[:, None]
+    lump = rng.integers(0, 4, rows)
+    if label == "Cluster":
+        numbers[:, :3] += 4 * np.eye(4, 3)[lump]
     table = pa.table(
         {
             **{name: numbers[:, at] for at, name in enumerate(NAMES)},
@@ -81,6 +84,8 @@ def cases(task: Task, rows: int, seed: int) -> Cases:
         truth: Any = score > 1
     elif label == "Anomaly":
         truth = is_unusual.astype(np.float64)
+    elif label == "Cluster":
+        truth = np.array(["a", "b", "c", "d"])[lump]
     elif label == "Number":
         truth = score
     else:

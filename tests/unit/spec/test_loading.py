@@ -93,7 +93,7 @@ MISTAKES = {
     "missing": ("column: late, availableAt", "availableAt", "data.label.column", "is required; add `column: "),
     "choice": ("scale: Log", "scale: log", "features[0].numeric.scale", "did you mean Log? (in 'distance')"),
     "missing share": ("name: distance, ", "name: distance, maxMissing: 0.6, ", "features[0].maxMissing", "such as 60%"),
-    "task": ("task: BinaryClassification", "task: Clustering", "objective.task", "tasks that run today: BinaryClassification"),
+    "task": ("task: BinaryClassification", "task: Forecasting", "objective.task", "tasks that run today: BinaryClassification"),
     "encoding": ("encode: OneHot", "encode: Embedding", "features[3].categorical.encode", "run today: Integer, OneHot, Hashing, Target"),
     "later": ("    window: {type: Expanding}", "    ensemble: {}", "training.ensemble", "not in this version"),
     "provider": ("provider: Envoy", "provider: GatewayApi", "serving.traffic.provider", "run today: Envoy, Istio"),

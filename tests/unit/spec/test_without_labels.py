@@ -83,6 +83,21 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"training": {"candidates": [{"name": "trees", "gradientBoosting": {}}]}},
         "gradientBoosting: can't learn the labels of AnomalyDetection .*these can: mostFrequent, isolationForest",
     ),
+    "clusters by a family that finds unusual rows": (
+        {"task": "Clustering", "target": "kind"},
+        {"training": {"candidates": [{"name": "forest", "isolationForest": {}}]}},
+        "isolationForest: can't learn the labels of Clustering .*these can: mostFrequent, kMeans, custom",
+    ),
+    "a share to flag beside clusters": (
+        {"task": "Clustering", "target": "kind", "flaggedShare": 0.02},
+        {},
+        "Clustering flags none; drop it",
+    ),
+    "worths of clusters": (
+        {"task": "Clustering", "target": "kind", "value": {"right": 1, "wrong": -1}},
+        {},
+        "is not for Clustering, where no single answer is worth anything",
+    ),
     "worths": (ODD | {"value": {"truePositive": 35, "falsePositive": -5}}, {}, "is not for AnomalyDetection"),
     "losses": (ODD | {"losses": {"maximumError": 5}}, {}, "those of AnomalyDetection are not; drop them"),
     "a share above a half": (ODD | {"flaggedShare": 0.6}, {}, "flaggedShare"),

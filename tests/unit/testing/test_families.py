@@ -59,7 +59,14 @@ def test_every_alternative_of_a_candidate_is_a_family() -> None:
 def test_whoever_can_be_taught_takes_weights() -> None:
     taught = {settings for settings in FAMILIES if settings.can_be_taught}
     assert {settings.__name__ for settings in FAMILIES if settings not in taught} == {
-        *("MostFrequent", "NearestNeighbors", "LambdaMart", "IsolationForest", "LocalOutlierFactor"),
+        *(
+            "MostFrequent",
+            "NearestNeighbors",
+            "LambdaMart",
+            "IsolationForest",
+            "LocalOutlierFactor",
+            "KMeans",
+        ),
         *("Search", "FineTune"),
     }
     assert all("weights" in FAMILIES[settings].uses for settings in taught)

@@ -15,6 +15,7 @@ from capstan.evaluation.offline.columns import Column, PredictionTable, predicti
 from capstan.evaluation.offline.measured import CONFIDENCE, RESAMPLES, Evaluation, Figure
 from capstan.evaluation.slices import slice_metrics
 from capstan.tasks import Learnt, Metric, Predictions, Task, learnt_from
+from capstan.tasks.cluster_metrics import CLUSTER, DISTANCE, SILHOUETTE
 from capstan.tasks.metric import Groups, Truth, Weights, numbered
 from capstan.tasks.probabilities import TOLERANCE
 
@@ -48,7 +49,7 @@ class Asked:
 def evaluate_rows(task: Task, asked: Asked, *, seed: int) -> Evaluation:
     """All metrics of the task; raises NotFoundError, InvalidDataError."""
     rng = np.random.default_rng(seed)
-    texts = [asked.label] if task.facts.label == "Category" else []
+    texts = {"Category": [asked.label], "Cluster": [asked.label, asked.prediction]}.get(task.facts.label, [])
     with prediction_table(asked.path, zone=asked.zone, texts=[*texts, *asked.slices]) as table:
         if asked.threshold is None and task.facts.flagged_share is not None:
             # Of all rows: those that somebody has labelled are often the unusual ones.
@@ -111,6 +112,8 @@ def _predictions(
     task: Task, table: PredictionTable, asked: Asked, truth: Truth, groups: Groups | None
 ) -> Predictions:
     option = "--prediction"
+    if task.facts.label == "Cluster":
+        return _clusters(table, asked)
     if task.facts.label != "Category":
         scores = table.numbers(Column(option, asked.prediction))
         predictions = task.predictions(scores, learnt_from(task, scores, asked.threshold), groups)
@@ -140,6 +143,21 @@ def _predictions(
     predictions = task.predictions(scores, Learnt(classes), groups)
     _require_sound(task, scores, predictions, asked.prediction)
     return predictions
+
+
+def _clusters(table: PredictionTable, asked: Asked) -> Predictions:
+    """Clusters by their names; how clearly rows belong to them, if the table says so as `capstan predict` does."""
+    names = table.texts(Column("--prediction", asked.prediction))
+    for row, name in enumerate(names, start=1):
+        if not name:
+            raise InvalidDataError(
+                f"--prediction: labelled row {row} has no {asked.prediction}; name the cluster of every row"
+            )
+    unknown = np.full(len(names), np.nan)
+    silhouette = table.numbers(Column("--prediction", SILHOUETTE)) if SILHOUETTE in table.names else unknown
+    return Predictions(
+        {CLUSTER: np.array(names, dtype=np.str_), DISTANCE: unknown.copy(), SILHOUETTE: silhouette}
+    )
 
 
 def _require_sound(

@@ -22,6 +22,7 @@ from capstan.spec.families import (
     FineTune,
     GradientBoosting,
     IsolationForest,
+    KMeans,
     LambdaMart,
     LinearRegression,
     LocalOutlierFactor,
@@ -50,6 +51,7 @@ from capstan.training.families.family import Choice, Dimension, Family, Fitted, 
 from capstan.training.families.fine_tune import FineTuneFamily
 from capstan.training.families.gradient_boosting import GradientBoostingFamily
 from capstan.training.families.isolation_forest import IsolationForestFamily
+from capstan.training.families.k_means import KMeansFamily
 from capstan.training.families.lambda_mart import LambdaMartFamily
 from capstan.training.families.linear_regression import LinearRegressionFamily
 from capstan.training.families.local_outlier_factor import LocalOutlierFactorFamily
@@ -96,6 +98,7 @@ FAMILIES: Mapping[type[FamilySettings], Family[Any]] = {
     NeuralNetwork: NeuralNetworkFamily(),
     IsolationForest: IsolationForestFamily(),
     LocalOutlierFactor: LocalOutlierFactorFamily(),
+    KMeans: KMeansFamily(),
     Voting: VotingFamily(),
     Bagging: BaggingFamily(),
     Stacking: StackingFamily(),

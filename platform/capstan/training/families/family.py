@@ -84,10 +84,15 @@ class Choice:
         return str(value)
 
 
-def around(name: str, written: float | int, *, factor: int, most: float = 1_000_000) -> Dimension:
-    """A setting that is searched from a `factor`-th of what is written to `factor` times as much, by its logarithm."""
+def around(
+    name: str, written: float | int, *, factor: int, most: float = 1_000_000, least: int = 1
+) -> Dimension:
+    """A setting that is searched from a `factor`-th of what is written to `factor` times as much, by its logarithm.
+
+    `least`: of a whole number.
+    """
     if isinstance(written, int):
-        return Dimension(name, written, max(1, written // factor), min(int(most), written * factor), True)
+        return Dimension(name, written, max(least, written // factor), min(int(most), written * factor), True)
     return Dimension(name, written, written / factor, min(most, written * factor), is_logarithmic=True)
 
 

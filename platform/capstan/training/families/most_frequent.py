@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from capstan.spec.families import LEARNT_WITHOUT_LABELS, MostFrequent
+from capstan.spec.families import ANOMALIES, CLUSTERS, MostFrequent
 from capstan.spec.tasks import LabelKind
 from capstan.training.families.family import EstimatorFamily, Fitted, Make
 from capstan.training.lesson import Lesson
@@ -25,7 +25,7 @@ def _mean(settings: MostFrequent, lesson: Lesson) -> Any:  # noqa: ARG001
 
 
 class MostFrequentFamily(EstimatorFamily[MostFrequent]):
-    """Each class by its share of the rows, the mean of numbers, or no row more unusual than another."""
+    """Each class by its share of the rows, the mean of numbers, no row more unusual than another, or one cluster."""
 
     settings = MostFrequent
     makes: Mapping[LabelKind, Make[MostFrequent]] = {
@@ -36,7 +36,11 @@ class MostFrequentFamily(EstimatorFamily[MostFrequent]):
     }
 
     def fit(self, settings: MostFrequent, lesson: Lesson) -> Fitted:
-        if lesson.label in LEARNT_WITHOUT_LABELS:
+        if lesson.label in CLUSTERS:
+            from capstan.training.fitted.clusters import OneCluster
+
+            return OneCluster()
+        if lesson.label in ANOMALIES:
             from capstan.training.fitted.anomalies import NothingUnusual
 
             return NothingUnusual()
