@@ -22,6 +22,8 @@ class Bad(BaseEstimator):
             self.classes_ = inner.classes_
         if hasattr(inner, "offset_"):
             self.offset_ = inner.offset_
+        if hasattr(inner, "cluster_centers_"):
+            self.cluster_centers_ = inner.cluster_centers_
 
     def __setstate__(self, state):
         if state["fault"] == "crashes":
@@ -41,6 +43,9 @@ class Bad(BaseEstimator):
 
     def score_samples(self, rows):
         return self._answered(rows, self.inner.score_samples(rows))
+
+    def transform(self, rows):
+        return self._answered(rows, self.inner.transform(rows))
 
     def _answered(self, rows, answers):
         if all(self._is_harmless(row) for row in np.asarray(rows, dtype=float)):

@@ -136,10 +136,10 @@ def _lumps(score: Floats, rng: np.random.Generator) -> NDArray[Any]:
 
 
 def _in_lumps(score: Floats, truth: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-    """`x` lies around the row's own place; in the other world all places lie elsewhere."""
+    """All numbers lie around the row's own place; in the other world each place is where another one was."""
     is_shifted = np.arange(len(score)) >= (SHIFTED - FIRST).days * ROWS_A_DAY
-    place = np.select([truth == "left", truth == "right"], [-12.0, 12.0], 0.0)
-    return {"x": score / 2 + place + 6 * is_shifted}
+    place = np.select([truth == "left", truth == "right"], [-12.0, 12.0], 0.0) + 12 * is_shifted
+    return {"x": score / 2 + place, "z": score / 3 - place}
 
 
 def _same_place(fitted: NearestCentre, *_: NDArray[Any]) -> NearestCentre:
@@ -219,15 +219,22 @@ CASES: Mapping[str, Case] = {
         objective={"task": "Clustering", "target": "truth"},
         truth=_lumps,
         also=_in_lumps,
-        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "centres", "kMeans": {"clusters": 3}}),
+        candidates=({"name": "baseline", "mostFrequent": {}}, {"name": "centres", "kMeans": {"clusters": 9}}),
         is_answer=lambda answer: (
             list(answer) == ["cluster", "distance", "silhouette"]
-            and answer["cluster"] in ("1", "2", "3")
+            and answer["cluster"] in set("123456789")
             and answer["distance"] >= 0
             and 0 <= answer["silhouette"] <= 1
         ),
         tensors={"cluster": "BYTES", "distance": "FP64", "silhouette": "FP64"},
         bad={"same place": _same_place},
+        # Three places of three kinds each.
+        parts={
+            "features": [
+                *({"name": name, "numeric": {}} for name in "xz"),
+                {"name": "kind", "categorical": {"encode": "Integer"}},
+            ]
+        },
         label_column="label_text",
         tables=("Clusters", "Labels and clusters", "Slices by kind", *OF_ALL),
     ),

@@ -109,7 +109,7 @@ def test_a_calm_window_is_judged_by_the_tasks_own_metric_and_its_outputs_are_wat
     assert window["quality"]["metric"] == facts.chosen_by
     assert window["quality"]["decision"] == "Fine", window["quality"]
     assert window["outputs"]
-    assert not any(one["breach"] for one in window["outputs"].values())
+    assert not any(one["breach"] for one in window["outputs"].values()), window["outputs"]
 
 
 def test_the_page_names_the_tasks_metrics_and_the_way_they_improve(
