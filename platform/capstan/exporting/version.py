@@ -24,6 +24,8 @@ FLAGGED = "flagged"
 """The part of an answer that says whether its score is above the threshold."""
 CLUSTER = "cluster"
 """The part of an answer that names the nearest centre."""
+DISTANCES = "distances"
+"""What the parts of such an answer follow from: the distances to all centres."""
 SAME = 1e-9
 """How far an answer may be from the version's, as a share of its own size, or of that of most answers."""
 _MOST = 0.9
@@ -138,7 +140,7 @@ def _write_answers(graph: Graph, said: str, task: Task, learnt: Learnt) -> dict[
     tensors = {one.name: one for one in task.described(learnt)}
     first = next(iter(tensors.values()))
     if CLUSTER in tensors:
-        return _write_clusters(graph, said, learnt)
+        return _write_clusters(graph, said, tuple(tensors), learnt)
     if len(first.shape) == 2:
         # The classes stand in the order of the probabilities.
         classes = graph.constant(np.array([str(one) for one in learnt.classes]))
@@ -168,8 +170,11 @@ def _write_answers(graph: Graph, said: str, task: Task, learnt: Learnt) -> dict[
     }
 
 
-def _write_clusters(graph: Graph, said: str, learnt: Learnt) -> dict[str, str]:
-    """The distances to all centres, and the parts of an answer, which follow from them."""
+def _write_clusters(graph: Graph, said: str, parts: Sequence[str], learnt: Learnt) -> dict[str, str]:
+    """The distances to all centres, and the parts of an answer, which follow from them.
+
+    `parts`: of an answer: the cluster, the distance to its centre, and how much nearer that is than the next one.
+    """
     names = graph.constant(np.array([str(one) for one in learnt.classes]))
     place = graph.op("ArgMin", said, axis=1, keepdims=0)
     cluster = graph.op("Gather", names, place, axis=0)
@@ -182,12 +187,15 @@ def _write_clusters(graph: Graph, said: str, learnt: Learnt) -> dict[str, str]:
         following = graph.op("ReduceMin", others, graph.constant(np.array([1])), keepdims=0)
     zero = graph.constant(0.0)
     share = graph.op("Div", graph.op("Sub", following, nearest), following)
-    silhouette = graph.op("Where", graph.op("Equal", following, zero), zero, share)
+    clear = graph.op("Where", graph.op("Equal", following, zero), zero, share)
+    name, *numbers = parts
     return {
-        "distances": graph.output("distances", said, "number", width=len(learnt.classes)),
-        CLUSTER: graph.output(CLUSTER, cluster, "text"),
-        "distance": graph.output("distance", nearest, "number"),
-        "silhouette": graph.output("silhouette", silhouette, "number"),
+        DISTANCES: graph.output(DISTANCES, said, "number", width=len(learnt.classes)),
+        name: graph.output(name, cluster, "text"),
+        **{
+            part: graph.output(part, tensor, "number")
+            for part, tensor in zip(numbers, (nearest, clear), strict=True)
+        },
     }
 
 
@@ -199,7 +207,7 @@ def _other_clusters(
     # No user gets an answer of a distance that is no number.
     sound = ~task.unsound(own)
     follows = np.asarray(answers[CLUSTER]).astype(str)[sound] == own[CLUSTER][sound]
-    for name in ("distance", "silhouette"):
+    for name in answers.keys() - {CLUSTER, DISTANCES}:
         follows &= np.isclose(np.asarray(answers[name])[sound], own[name][sound], rtol=SAME, atol=SAME)
     if not follows.all():
         raise InvalidDataError(

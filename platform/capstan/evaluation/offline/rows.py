@@ -15,7 +15,6 @@ from capstan.evaluation.offline.columns import Column, PredictionTable, predicti
 from capstan.evaluation.offline.measured import CONFIDENCE, RESAMPLES, Evaluation, Figure
 from capstan.evaluation.slices import slice_metrics
 from capstan.tasks import Learnt, Metric, Predictions, Task, learnt_from
-from capstan.tasks.cluster_metrics import CLUSTER, DISTANCE, SILHOUETTE
 from capstan.tasks.metric import Groups, Truth, Weights, numbered
 from capstan.tasks.probabilities import TOLERANCE
 
@@ -113,7 +112,7 @@ def _predictions(
 ) -> Predictions:
     option = "--prediction"
     if task.facts.label == "Cluster":
-        return _clusters(table, asked)
+        return _clusters(task, table, asked)
     if task.facts.label != "Category":
         scores = table.numbers(Column(option, asked.prediction))
         predictions = task.predictions(scores, learnt_from(task, scores, asked.threshold), groups)
@@ -145,19 +144,22 @@ def _predictions(
     return predictions
 
 
-def _clusters(table: PredictionTable, asked: Asked) -> Predictions:
-    """Clusters by their names; how clearly rows belong to them, if the table says so as `capstan predict` does."""
+def _clusters(task: Task, table: PredictionTable, asked: Asked) -> Predictions:
+    """Clusters by their names; the numbers of an answer where the table has them, as `capstan predict` writes them."""
     names = table.texts(Column("--prediction", asked.prediction))
     for row, name in enumerate(names, start=1):
         if not name:
             raise InvalidDataError(
                 f"--prediction: labelled row {row} has no {asked.prediction}; name the cluster of every row"
             )
-    unknown = np.full(len(names), np.nan)
-    silhouette = table.numbers(Column("--prediction", SILHOUETTE)) if SILHOUETTE in table.names else unknown
-    return Predictions(
-        {CLUSTER: np.array(names, dtype=np.str_), DISTANCE: unknown.copy(), SILHOUETTE: silhouette}
-    )
+    numbers = {
+        one.name: table.numbers(Column("--prediction", one.name))
+        if one.name in table.names
+        else np.full(len(names), np.nan)
+        for one in task.facts.outputs
+        if one.kind == "Number"
+    }
+    return Predictions({task.facts.answered: np.array(names, dtype=np.str_), **numbers})
 
 
 def _require_sound(
