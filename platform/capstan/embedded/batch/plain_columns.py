@@ -92,7 +92,7 @@ class PlainColumns:
             return _numbers(column, values)
         try:
             return self._value_by_value(values, self._schema.check_of(name), column, self._known.get(name))
-        except (TypeError, pa.ArrowException):
+        except (TypeError, OverflowError, pa.ArrowException):
             return None
 
     def _value_by_value(

@@ -142,3 +142,15 @@ def test_a_column_that_is_not_there_is_left_to_those_who_look_at_rows() -> None:
     manifest = Manifest("toy", "Regression", "late", (NUMBER,))
     assert PlainColumns(manifest, {}, ("x",)).read(pa.record_batch({"y": NUMBERS})) is None
     assert PlainColumns(manifest, {}, ("x",)).read(pa.record_batch({"x": TEXTS})) is None
+
+
+def test_whole_numbers_beyond_64_bits_with_a_sign_are_left_to_those_who_look_at_rows() -> None:
+    manifest = Manifest("toy", "Regression", "late", (NUMBER,))
+    found = PlainColumns(manifest, KNOWN, ("x",))
+    assert found.read(pa.record_batch({"x": pa.array([2**64 - 1, 1], pa.uint64())})) is None
+
+
+def test_moments_beyond_the_calendar_are_left_to_those_who_look_at_rows() -> None:
+    manifest = Manifest("toy", "Regression", "late", (replace(CATEGORY, type=ColumnType.TIME),))
+    far = pa.array([2**62], pa.int64()).cast(pa.timestamp("us", "UTC"))
+    assert PlainColumns(manifest, KNOWN, ("x",)).read(pa.record_batch({"x": far})) is None
