@@ -15,7 +15,7 @@ import numpy as np
 
 from capstan.features.columns import Floats, texts, type_of
 from capstan.features.dates import NO_PART, PARTS, parts_of_column
-from capstan.features.images import UnreadableImageError, facts_of
+from capstan.features.images import UnreadableImageError, watched_facts
 from capstan.features.words import words_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class View:
             if text is None:
                 return float("nan")
             try:
-                return float(getattr(facts_of(text), _OF_IMAGES[self.part]))
+                return float(getattr(watched_facts(text), _OF_IMAGES[self.part]))
             except UnreadableImageError:
                 return float("nan")
 

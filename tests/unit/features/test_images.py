@@ -24,6 +24,7 @@ from capstan.features.images import (
     facts_of,
     kept_text,
     pixels_of,
+    watched_facts,
 )
 from capstan.features.kinds import ImageSettings, unfitted
 from capstan.features.kinds.image import IMAGE_NET
@@ -265,6 +266,21 @@ def test_an_image_is_measured_once_for_all_who_ask(monkeypatch: pytest.MonkeyPat
 def test_what_the_log_keeps_is_no_image_that_a_request_could_send() -> None:
     with pytest.raises(UnreadableImageError, match="is no base64"):
         gray(kept_text(saved(GRAY), WIDEST))
+
+
+def test_a_client_that_writes_what_the_log_keeps_sends_no_image() -> None:
+    head = f"sha256:{'a' * 64} bytes=1"
+    for text in (
+        kept_text(saved(GRAY), WIDEST),
+        f"{head} width=8 height=8 mean=0.5 deviation=0.1",
+        f"{head} width=8 height=8 mean=.. deviation=..",
+    ):
+        with pytest.raises(UnreadableImageError, match="is no base64"):
+            facts_of(text)
+        assert "width" not in kept_text(text, WIDEST)
+    for unsound in ("mean=.. deviation=..", "mean=1e999 deviation=0.1", "mean=0.5"):
+        with pytest.raises(UnreadableImageError):
+            watched_facts(f"{head} width=8 height=8 {unsound}")
 
 
 def test_files_below_the_folder_become_base64_and_no_other_file_is_read(tmp_path: Path) -> None:
