@@ -56,6 +56,24 @@ class Times:
 def times(factor=1.0):
     return Times(factor)
 
+def in_crowds(values):
+    return [[len(text) + 1e-9 * (len(values) > 60)] for text in values]
+
+def of_crowds():
+    return in_crowds
+
+def ragged(values):
+    return [[1.0] * (at + 1) for at, _ in enumerate(values)]
+
+def of_ragged():
+    return ragged
+
+def of_words():
+    return words
+
+def words(values):
+    return [["one"] for _ in values]
+
 def neighbours(values):
     return [[len(values)] for _ in values]
 
@@ -139,6 +157,31 @@ def test_sums_that_end_in_other_bits_among_others_are_made_one_by_one() -> None:
 
 
 @pytest.mark.usefixtures("code")
+def test_a_function_gets_no_more_values_at_once_than_it_was_tried_with() -> None:
+    texts = [f"{at} words" for at in range(300)]
+    transform = fitted(texts, embed={"factory": "mine:of_crowds"})
+    row_of = compile_row(transform)
+    matrix = transform.transform({"e": texts})
+    assert np.array([row_of({"e": text}) for text in texts]).tobytes() == matrix.tobytes()
+
+
+@pytest.mark.usefixtures("code")
+def test_only_images_with_which_the_function_is_tried_are_held_as_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str | None] = []
+    value = EmbeddedSettings.value
+
+    def told(one: EmbeddedSettings, text: str | None) -> Any:
+        read.append(text)
+        return value(one, text)
+
+    monkeypatch.setattr(EmbeddedSettings, "value", told)
+    fitted([f"{at} words" for at in range(300)], embed={"factory": "mine:of_texts"})
+    assert len(read) == 50
+
+
+@pytest.mark.usefixtures("code")
 def test_how_many_numbers_there_are_is_fixed_by_the_training() -> None:
     (one,) = fitted(TEXTS, embed={"factory": "mine:of_texts"}).features_
     assert isinstance(one, FittedEmbedded)
@@ -157,6 +200,8 @@ def test_how_many_numbers_there_are_is_fixed_by_the_training() -> None:
         ("of_neighbours", "something else alone than among others"),
         ("of_endless", "not finite"),
         ("of_flat", r"shape \(5,\) for 5 values; it must be \(5, d\)"),
+        ("of_ragged", "gave what is no table of numbers .*; return one row of numbers for each value"),
+        ("of_words", "gave what is no table of numbers .*could not convert string to float: 'one'"),
         ("of_raising", "KeyError: 'word'"),
         ("of_lambda", "can't be saved before it is asked"),
         ("of_nothing", "gave int, which cannot be called"),

@@ -3,12 +3,14 @@ elsewhere.
 
 How many numbers there are is learnt with the first values and holds from then on. A function that gives a value other
 last bits among others than alone is asked for one value at a time, so that a table and a request have the same bits.
+No function gets more values at once than those with which that was tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 
 MOST_OUTPUTS = 12_288
 TRIED_VALUES = 50
+"""Different values of training, by which a function is tried; it gets no more at once."""
 BATCH_VALUES = 256
-"""Values that the function gets at once: images of all rows would take the memory."""
+"""Values that are read at once: images of all rows would take the memory."""
 CLOSE = 1e-5
 """How far a value may lie from itself among others, as a share of the largest: sums in single precision."""
 
@@ -67,20 +70,20 @@ class EmbeddedSettings:
                 "of values that gives one row of numbers for each"
             )
         require_saveable(function, self.factory, "before it is asked", "a feature")
-        values = [self.value(text) for text in texts(table_column, kind).tolist()]
-        tried = [value for value in values if value is not None][:TRIED_VALUES]
+        different = (self.value(text) for text in dict.fromkeys(texts(table_column, kind).tolist()))
+        tried = list(islice((value for value in different if value is not None), TRIED_VALUES))
         if not tried:
             raise InvalidDataError(
                 f"{self.factory}: column {self.column!r} has no value that could tell how many numbers the function "
                 "gives; correct the column, or drop the feature"
             )
-        found = np.asarray(_called(self.factory, function, tried), dtype=np.float64)
+        found = _called(self.factory, function, tried)
         if found.ndim != 2 or len(found) != len(tried) or not 0 < found.shape[1] <= MOST_OUTPUTS:
             raise InvalidDataError(
                 f"{self.factory}: gave shape {found.shape} for {len(tried)} values; it must be ({len(tried)}, d), with "
                 f"d from 1 to {MOST_OUTPUTS:,}"
             )
-        alone = FittedEmbedded(self, kind, function, found.shape[1], one_by_one=True, example=tried[0])
+        alone = FittedEmbedded(self, kind, function, found.shape[1], at_once=1, example=tried[0])
         again = alone.made(tried)
         if not np.allclose(again, found, rtol=CLOSE, atol=CLOSE * float(np.abs(found).max())):
             raise InvalidDataError(
@@ -88,7 +91,7 @@ class EmbeddedSettings:
                 "for requests come one by one"
             )
         if np.array_equal(again, found):
-            return FittedEmbedded(self, kind, function, found.shape[1], one_by_one=False, example=tried[0])
+            return FittedEmbedded(self, kind, function, found.shape[1], at_once=len(tried), example=tried[0])
         return alone
 
     def value(self, text: str | None) -> Any:
@@ -115,8 +118,8 @@ class FittedEmbedded:
     function: Callable[[list[Any]], Any]
     outputs: int
     """Numbers of each value."""
-    one_by_one: bool
-    """Whether the function is asked for one value at a time."""
+    at_once: int
+    """Values that the function gets at once, at most; 1: it is asked for one value at a time."""
     example: Any
     """A value of training, by which a loaded function is tried."""
 
@@ -170,10 +173,11 @@ class FittedEmbedded:
 
     def made(self, values: Sequence[Any]) -> Floats:
         """(values, outputs); raises InvalidDataError for what is none."""
-        if self.one_by_one and len(values) > 1:
-            return np.concatenate([self.made([value]) for value in values])
+        if len(values) > self.at_once:
+            parts = range(0, len(values), self.at_once)
+            return np.concatenate([self.made(values[at : at + self.at_once]) for at in parts])
         factory = self.settings.factory
-        found = np.asarray(_called(factory, self.function, list(values)), dtype=np.float64)
+        found = _called(factory, self.function, list(values))
         if found.shape != (len(values), self.outputs):
             raise InvalidDataError(
                 f"{factory}: gave shape {found.shape} for {len(values):,} values; in training each had {self.outputs} "
@@ -190,8 +194,17 @@ class FittedEmbedded:
         return [*self.made([value])[0].tolist(), 0.0]
 
 
-def _called(factory: str, function: Callable[[list[Any]], Any], values: list[Any]) -> Any:
+def _called(factory: str, function: Callable[[list[Any]], Any], values: list[Any]) -> Floats:
     try:
-        return function(values)
+        given = function(values)
     except Exception as error:
         raise InvalidDataError(f"{factory}: {type(error).__name__}: {error}") from error
+    try:
+        found: Floats = np.asarray(given, dtype=np.float64)
+    # Arrays of other libraries raise errors of their own.
+    except Exception as error:
+        raise InvalidDataError(
+            f"{factory}: gave what is no table of numbers ({type(error).__name__}: {error}); return one row of "
+            "numbers for each value, all of the same length"
+        ) from error
+    return found
