@@ -30,6 +30,7 @@ from capstan.tasks import Learnt, Predictions, task_named
 from capstan.tasks.own_metric import with_own_metrics
 from capstan.testing.lessons import lesson
 from capstan.training.families import fit_model
+from capstan.training.fitted.clusters import NearestCentre
 
 TASK = task_named("Clustering")
 LABELLED = ("adjustedRand", "mutualInformation", "homogeneity", "completeness")
@@ -154,6 +155,14 @@ def test_distances_are_those_of_scikit_learns_centres() -> None:
     assert np.allclose(own, expected[:, order])
     sizes = np.bincount(fitted.predict(given.matrix))
     assert sizes.tolist() == sorted(sizes, reverse=True)
+
+
+def test_a_table_that_lies_column_by_column_has_the_distances_of_its_rows_to_the_bit() -> None:
+    rows = np.random.default_rng(5).normal(size=(200, 37))
+    model = NearestCentre(rows[:4], rows.mean(axis=0), rows.std(axis=0))
+    alone = np.array([model.answer_one(row) for row in rows])
+    assert model.transform(np.asfortranarray(rows)).tobytes() == alone.tobytes()
+    assert model.transform(rows).tobytes() == alone.tobytes()
 
 
 def test_rows_around_three_places_are_found_without_a_label() -> None:

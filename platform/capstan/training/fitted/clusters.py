@@ -37,8 +37,8 @@ class NearestCentre(FittedModel):
         return found
 
     def answers(self, matrix: Floats) -> Floats:
-        scaled = (matrix - self.center) / self.spread
-        # A row is summed in the same order whether it comes alone or in a table.
+        # A row is summed in the same order whether it comes alone or in a table, whose columns may lie one by one.
+        scaled = np.ascontiguousarray((matrix - self.center) / self.spread)
         apart = [np.sqrt(np.square(scaled - centre).sum(axis=1)) for centre in self.centres]
         found: Floats = np.stack(apart, axis=1)
         return found
