@@ -12,6 +12,7 @@ from capstan.online.lookup import AskedEvents, look_up, names_of, values_of
 from capstan.ports.online_events import OnlineEvents
 from capstan.serving.familiarity import Mark
 from capstan.serving.manifest import Manifest
+from capstan.serving.schema import MAX_ROWS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -52,6 +53,9 @@ class EventLookup:
         if type(parsed) is not dict:
             return {}
         rows = parsed["rows"] if type(parsed.get("rows")) is list else [parsed]
+        if len(rows) > MAX_ROWS:
+            # The schema refuses them; so many look-ups would keep all others waiting.
+            return {}
         marks = {}
         for index, row in enumerate(rows):
             where = "" if row is parsed else f"rows[{index}]."
@@ -63,6 +67,8 @@ class EventLookup:
         try:
             tensors = {tensor["name"]: list(tensor["data"]) for tensor in parsed["inputs"]}
             count = len(next(iter(tensors.values())))
+            if count > MAX_ROWS:
+                return {}
             rows: list[dict[str, Any]] = [
                 {name: values[index] for name, values in tensors.items()} for index in range(count)
             ]

@@ -136,6 +136,22 @@ def test_a_row_that_does_not_say_whose_events_count_is_refused(model: Model) -> 
     assert "'distance' is looked up by it; send it, or null" in answer.json()["error"]["rule"]
 
 
+def test_nothing_is_looked_up_for_more_rows_than_a_request_may_hold(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fresh()
+    service = service_of(model, store)
+    monkeypatch.setattr(store, "find", lambda *_, **__: pytest.fail("looked up"))
+    answer = service.post({"rows": [ROW] * 1001})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == "rows"
+    data = {name: [value] * 1001 for name, value in ROW.items()}
+    tensors = [
+        {"name": name, "datatype": "BYTES", "shape": [1001], "data": values} for name, values in data.items()
+    ]
+    assert service.post({"inputs": tensors}, "/v2/models/toy/infer").status_code in (400, 422)
+
+
 @pytest.mark.parametrize(
     ("store", "told"),
     [
