@@ -33,7 +33,7 @@ from capstan.serving.requests import Call
 
 MEDIA_TYPE = "application/json"
 BUFFER_ROWS = 400_000
-"""Bytes fill the buffer before so many rows do."""
+"""Bytes fill the buffer first where requests have one row; small rows of requests of many meet this bound first."""
 BUFFER_BYTES = 64 * 2**20
 BATCH_SECONDS = 0.1
 FIRST_RETRY_SECONDS = 0.1
