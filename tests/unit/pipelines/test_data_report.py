@@ -162,6 +162,23 @@ def test_a_champion_that_cannot_be_read_is_told_and_the_run_goes_on(
     assert found["why_not"]
 
 
+def test_why_a_champion_cannot_be_read_is_told_by_the_step_and_no_path_is_in_the_report(
+    second: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from capstan_pipelines.steps import data_drift
+
+    def unreadable(*_: object) -> Path:
+        raise FileNotFoundError(2, "No such file or directory", "/stores/of/somebody/detectors")
+
+    monkeypatch.setattr(data_drift, "champion_folder", unreadable)
+    said: list[str] = []
+    job = Job(second.folder / "job")
+    found = data_drift.drift_from_champion(job, read_table(second.folder / "table"), said.append)
+    assert found["why_not"] == "they could not be read, the message of the step says why"
+    assert len(said) == 1
+    assert "/stores/of/somebody" in said[0]
+
+
 def test_the_version_carries_digest_and_commit_as_tags_and_the_registry_gets_the_report(
     second: Trained,
 ) -> None:
