@@ -71,6 +71,11 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         begin = 0
         for feature in self.features_:
             block = transformed(feature)
+            if block.shape[1] != len(feature.names):
+                raise InvalidDataError(
+                    f"features.{feature.settings.name}: transform gave {block.shape[1]} columns for "
+                    f"{len(feature.names)} names; let the kind of the feature give one column for each name"
+                )
             if matrix is None:
                 matrix = np.empty((len(block), self.n_features_out_))
             matrix[:, begin : begin + block.shape[1]] = block
