@@ -40,7 +40,7 @@ LOG_BYTES = 8 * 2**20
 """A log file is flushed when it has grown to this, whatever the timer says: bounds memory and the time of a flush."""
 KEPT_BYTES = 2 * LOG_BYTES
 """Bytes of bodies whose payloads are kept as they were read, so that a flush need not read them again; of more, where
-flushes fail for a while, the log alone is left.
+flushes fail for a while, the log alone is left. In memory they take up to eight times as much, of short numbers.
 """
 
 
