@@ -46,7 +46,12 @@ def load_events(
     for index, events in enumerate(system.spec.data.events):
         columns = tuple(value.name for value in values_of(events, system))
         there, until = store.state(events.table)
-        since = None if whole or until is None or there != columns else _EPOCH + until * _MICROSECOND
+        longest = max(one.longest for one in system.spec.data.events if one.table == events.table)
+        oldest = micros(now - longest) - KEPT
+        kept = store.oldest(events.table)
+        # Of a window that has become longer only the newest part would be there.
+        is_short = until is None or there != columns or kept is None or kept > oldest
+        since = None if whole or until is None or is_short else _EPOCH + until * _MICROSECOND
         table = read_events(
             system,
             index,
@@ -56,12 +61,12 @@ def load_events(
             memory=table_memory(system.spec.training.resources),
             secrets=secrets,
         )
-        oldest = micros(now - events.longest) - KEPT
         store.add(
             events.table,
             columns,
             (one for one in events_of(table, columns) if one[1].happened >= oldest),
             loaded_until=micros(now),
+            oldest=oldest,
         )
         forgotten = store.forget(events.table, before=oldest)
         found.append(LoadedTable(events.source, events.table, table.num_rows, forgotten, since))

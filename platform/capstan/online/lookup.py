@@ -102,6 +102,8 @@ def look_up(store: OnlineEvents, asked: AskedEvents, entity: str | None, *, mome
     }
     if moment < found.loaded_until - KEPT:
         return Looked(nothing, "that are no longer kept for a moment more than a day ago")
+    if moment - longest < found.oldest:
+        return Looked(nothing, "that are not kept as far back as its windows reach; run `capstan features`")
     age = now - found.loaded_until
     if age <= asked.freshness:
         return Looked(values)

@@ -19,7 +19,8 @@ from capstan.ports.online_events import FoundEvents
 
 _SCHEMA = """
 create table if not exists tables (
-  number integer primary key, name text not null unique, columns text not null, loaded_until integer not null
+  number integer primary key, name text not null unique, columns text not null, loaded_until integer not null,
+  oldest integer not null
 );
 create table if not exists events (
   of integer not null, entity text not null, happened integer not null, known integer not null,
@@ -31,7 +32,7 @@ _FIND = (
     "select happened, known, vals, number from events where of = ? and entity = ? and happened >= ? and happened < ? "
     "and known <= ?"
 )
-_STATE = "select number, columns, loaded_until from tables where name = ?"
+_STATE = "select number, columns, loaded_until, oldest from tables where name = ?"
 
 
 class SqliteEvents:
@@ -49,6 +50,7 @@ class SqliteEvents:
         events: Iterable[tuple[str, Event]],
         *,
         loaded_until: int,
+        oldest: int = 0,
     ) -> None:
         with self._told():
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,7 @@ class SqliteEvents:
             connection.executescript(_SCHEMA)
             connection.execute("begin immediate")
             try:
-                self._write(connection, table, columns, events, loaded_until)
+                self._write(connection, table, columns, events, loaded_until, oldest)
                 connection.execute("commit")
             except BaseException:
                 connection.execute("rollback")
@@ -69,6 +71,7 @@ class SqliteEvents:
         columns: tuple[str, ...],
         events: Iterable[tuple[str, Event]],
         loaded_until: int,
+        oldest: int,
     ) -> None:
         told = orjson.dumps(columns).decode()
         row = connection.execute(_STATE, (table,)).fetchone()
@@ -78,15 +81,15 @@ class SqliteEvents:
             row = None
         if row is None:
             made = connection.execute(
-                "insert into tables (name, columns, loaded_until) values (?, ?, ?)",
-                (table, told, loaded_until),
+                "insert into tables (name, columns, loaded_until, oldest) values (?, ?, ?, ?)",
+                (table, told, loaded_until, oldest),
             )
             number = made.lastrowid
         else:
             number = row[0]
             connection.execute(
-                "update tables set loaded_until = max(loaded_until, ?) where number = ?",
-                (loaded_until, number),
+                "update tables set loaded_until = max(loaded_until, ?), oldest = min(oldest, ?) where number = ?",
+                (loaded_until, oldest, number),
             )
         connection.executemany(
             "insert or ignore into events values (?, ?, ?, ?, ?, ?)",
@@ -104,11 +107,15 @@ class SqliteEvents:
         )
 
     def state(self, table: str) -> tuple[tuple[str, ...], int | None]:
-        _, columns, until = self._state(table)
+        _, columns, until, _ = self._state(table)
         return columns, until
 
+    def oldest(self, table: str) -> int | None:
+        number, _, _, oldest = self._state(table)
+        return None if number is None else oldest
+
     def find(self, table: str, entity: str, *, since: int, before: int) -> FoundEvents:
-        number, columns, until = self._state(table)
+        number, columns, until, oldest = self._state(table)
         if number is None:
             return FoundEvents((), (), None)
         with self._told():
@@ -117,13 +124,17 @@ class SqliteEvents:
         events = [
             Event(happened, known, tuple(loads(values)), which) for happened, known, values, which in rows
         ]
-        return FoundEvents(events, columns, until)
+        return FoundEvents(events, columns, until, oldest)
 
     def forget(self, table: str, *, before: int) -> int:
-        number, _, _ = self._state(table)
+        number, _, _, _ = self._state(table)
         if number is None:
             return 0
         with self._told():
+            # Said before it is so: a reader in between does not take what is left for all.
+            self._connection().execute(
+                "update tables set oldest = max(oldest, ?) where number = ?", (before, number)
+            )
             return (
                 self._connection()
                 .execute("delete from events where of = ? and happened < ?", (number, before))
@@ -137,17 +148,17 @@ class SqliteEvents:
             connection.close()
             self._local.connection = None
 
-    def _state(self, table: str) -> tuple[int | None, tuple[str, ...], int | None]:
+    def _state(self, table: str) -> tuple[int | None, tuple[str, ...], int | None, int]:
         if not self._path.exists():
-            return None, (), None
+            return None, (), None, 0
         with self._told():
             try:
                 row = self._connection().execute(_STATE, (table,)).fetchone()
             except sqlite3.OperationalError as error:
                 if "no such table" in str(error):
-                    return None, (), None
+                    return None, (), None, 0
                 raise
-        return (None, (), None) if row is None else (row[0], tuple(orjson.loads(row[1])), row[2])
+        return (None, (), None, 0) if row is None else (row[0], tuple(orjson.loads(row[1])), row[2], row[3])
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

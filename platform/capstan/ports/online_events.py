@@ -19,6 +19,8 @@ class FoundEvents:
     """Of the values of each event."""
     loaded_until: int | None
     """All events that were known by this moment (microseconds since 1970) are there; None: nothing was ever loaded."""
+    oldest: int = 0
+    """Of those that happened from this moment on; older ones are not there."""
 
 
 class OnlineEvents(Protocol):
@@ -31,15 +33,21 @@ class OnlineEvents(Protocol):
         events: Iterable[tuple[str, Event]],
         *,
         loaded_until: int,
+        oldest: int = 0,
     ) -> None:
         """Keep events with their entities, all or none. What is there already is not kept twice.
 
-        Other `columns` than before replace the table. `loaded_until` never goes back.
+        Other `columns` than before replace the table. `loaded_until` never goes back. `oldest`: from which moment on
+        the events that happened are there with these; one before that of the table says that older ones came too.
         """
         ...
 
     def state(self, table: str) -> tuple[tuple[str, ...], int | None]:
         """The table's columns and until when it is loaded; nothing and None for one that is not there."""
+        ...
+
+    def oldest(self, table: str) -> int | None:
+        """From which moment on the events that happened are there; None for a table that is not."""
         ...
 
     def find(self, table: str, entity: str, *, since: int, before: int) -> FoundEvents:

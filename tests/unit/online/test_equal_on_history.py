@@ -22,6 +22,13 @@ from capstan.spec import MLSystem, parse
 NAMES = [str(one["name"]) for one in AGGREGATES]
 
 
+DAY = 86400
+
+
+def counted(days: int) -> list[dict[str, str]]:
+    return [{"name": "n", "function": "Count", "window": f"{days}d"}]
+
+
 def asked(system: MLSystem) -> AskedEvents:
     (found,) = asked_events(system, NAMES)
     return AskedEvents.of_document(found)
@@ -102,3 +109,22 @@ def test_a_store_that_is_behind_says_so(tmp_path: Path) -> None:
     assert late.values["n"] == 1.0
     long_ago = look_up(store, asked(system), "anna", moment=moment - 2 * 86400 * 10**6, now=moment)
     assert "no longer kept" in long_ago.late
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_window_that_becomes_longer_reads_all_that_it_reaches(tmp_path: Path, kind: str) -> None:
+    features(tmp_path, [payment(0), payment(5 * DAY)], [6 * DAY])
+    store: OnlineEvents = MemoryEvents() if kind == "memory" else SqliteEvents(tmp_path / "events.db")
+    short, long = (parse(document(aggregates=counted(days)), base_dir=tmp_path) for days in (2, 30))
+    now, moment = START + timedelta(days=6), micros(at(6 * DAY))
+    load_events(short, store, now=now, secrets=tmp_path)
+    assert looked(store, short, moment)["n"] == 1.0
+    late = look_up(store, asked(long), "anna", moment=moment, now=moment)
+    assert late.late == "that are not kept as far back as its windows reach; run `capstan features`"
+    assert late.values["n"] is None
+    load_events(long, store, now=now, secrets=tmp_path)
+    assert (looked(store, short, moment)["n"], looked(store, long, moment)["n"]) == (1.0, 2.0)
+    # The file goes back to the short window, while a version with the long one still answers.
+    load_events(short, store, now=now, secrets=tmp_path)
+    assert looked(store, short, moment)["n"] == 1.0
+    assert "not kept as far back" in look_up(store, asked(long), "anna", moment=moment, now=moment).late

@@ -67,6 +67,16 @@ class OnlineEventsContract:
         assert list(store.find(TABLE, "anna", since=0, before=9).events) == [Event(6, 6, (2.0,))]
         assert list(store.find("another", "anna", since=0, before=9).events) == [paid(5)]
 
+    def test_how_far_back_events_are_there_is_told(self, store: OnlineEvents) -> None:
+        assert store.oldest(TABLE) is None
+        store.add(TABLE, COLUMNS, [("anna", paid(5))], loaded_until=50, oldest=4)
+        store.add(TABLE, COLUMNS, [], loaded_until=60, oldest=9)
+        assert (store.oldest(TABLE), store.find(TABLE, "anna", since=0, before=9).oldest) == (4, 4)
+        store.add(TABLE, COLUMNS, [("anna", paid(3))], loaded_until=60, oldest=2)
+        assert store.oldest(TABLE) == 2
+        store.forget(TABLE, before=4)
+        assert (store.oldest(TABLE), store.find(TABLE, "anna", since=0, before=9).oldest) == (4, 4)
+
     def test_old_events_are_forgotten(self, store: OnlineEvents) -> None:
         store.add(TABLE, COLUMNS, [("anna", paid(second)) for second in range(10)], loaded_until=50)
         assert store.forget(TABLE, before=6) == 6
