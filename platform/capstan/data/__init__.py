@@ -13,6 +13,7 @@ from capstan.data.extraction import (
 )
 from capstan.data.leakage import find_leaks, parts_of_label, refuse_leaks, told_alone
 from capstan.data.parts import PartedCases, part_cases
+from capstan.data.privacy import treated_columns
 from capstan.data.requests import ColumnSchema, request_schema
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "request_schema",
     "told_alone",
     "trainable",
+    "treated_columns",
 ]

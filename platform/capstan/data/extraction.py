@@ -29,6 +29,7 @@ from capstan.data.conditions import columns_of_condition, ordered_by_condition
 from capstan.data.decimal_marks import plain_name
 from capstan.data.event_features import add_event_features
 from capstan.data.fingerprint import SOURCES_READ, source_read
+from capstan.data.hidden_values import quoted
 from capstan.data.images import ImageFiles
 from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
@@ -45,6 +46,7 @@ from capstan.data.moments import (
     ways_to_moments,
 )
 from capstan.data.number_cells import MOSTLY
+from capstan.data.privacy import raw_values, treat_rows, with_treated
 from capstan.data.query import SourceTables
 from capstan.data.sources import Reading
 from capstan.data.sql_errors import in_words, is_no_space
@@ -52,6 +54,7 @@ from capstan.data.text_types import quote, typed
 from capstan.data.workspace import workspace
 from capstan.domain.payload_limits import EARLIEST, LATEST
 from capstan.errors import DiskFullError, InvalidDataError
+from capstan.features.treatments import Treated
 from capstan.spec.data import CONTENT_ID, READ_AT
 from capstan.spec.location import path_text
 from capstan.spec.system import MLSystem
@@ -134,11 +137,14 @@ def extract(
         known = [name for name in selected.given if name not in hidden]
         told = [one.in_words() for one in selected.tables.agreements]
         table = table.replace_schema_metadata(
-            {
-                _GIVEN: json.dumps(known).encode(),
-                _AGREEMENTS: json.dumps(told).encode(),
-                SOURCES_READ: json.dumps([source_read(one) for one in selected.readings]).encode(),
-            }
+            with_treated(
+                {
+                    _GIVEN: json.dumps(known).encode(),
+                    _AGREEMENTS: json.dumps(told).encode(),
+                    SOURCES_READ: json.dumps([source_read(one) for one in selected.readings]).encode(),
+                },
+                selected.treated,
+            )
         )
     if not table.num_rows:
         until = f" up to {as_of.isoformat()}" if as_of else ""
@@ -162,6 +168,8 @@ class SelectedCases:
 
     readings: Sequence[Reading] = ()
     """One for each source."""
+    treated: tuple[Treated, ...] = ()
+    """Marked columns, whose raw values are not in the cases."""
 
     table: ClassVar[str] = "_cases"
 
@@ -208,26 +216,30 @@ def selected_cases(
             for source in data.sources
         ]
         try:
-            tables = SourceTables(connection, readings)
             own = _of_the_query(system, columns)
-            given = _run_query(connection, system, tables, own, targets, keeps_odd=keeps_odd)
+            with raw_values(system) as known:
+                tables = SourceTables(connection, readings)
+                known |= tables.columns
+                given = _run_query(connection, system, tables, own, targets, keeps_odd=keeps_odd)
+                treated = _treat(connection, system, tables, secrets, keeps_odd=keeps_odd)
             written = _odd_columns(connection, system) if keeps_odd else {}
             if on_read is not None:
                 on_read(tables.read_types)
             _select_cases(connection, system, tables, own, targets, as_of, labels_as_of, start, end, written)
             require_keys(connection, system, SelectedCases.table)
             connection.execute("set TimeZone = 'UTC'")
-            add_event_features(
-                connection,
-                system,
-                SelectedCases.table,
-                columns,
-                as_of=as_of,
-                threads=threads,
-                memory=memory,
-                secrets=secrets,
-            )
-            yield SelectedCases(connection, tables, given, written, readings)
+            with raw_values(system):
+                add_event_features(
+                    connection,
+                    system,
+                    SelectedCases.table,
+                    columns,
+                    as_of=as_of,
+                    threads=threads,
+                    memory=memory,
+                    secrets=secrets,
+                )
+            yield SelectedCases(connection, tables, given, written, readings, treated)
         except duckdb.OutOfMemoryException as error:
             raise InvalidDataError(
                 f"data: the tables do not fit into {memory // 2**20} MiB, which is a part of what "
@@ -373,6 +385,24 @@ def _run_query(
     if not keeps_odd:
         _require_numbers(connection, system, tables)
     return columns or ()
+
+
+def _treat(
+    connection: duckdb.DuckDBPyConnection,
+    system: MLSystem,
+    tables: SourceTables,
+    secrets: Path,
+    *,
+    keeps_odd: bool,
+) -> tuple[Treated, ...]:
+    zone, types = system.spec.data.time_zone, column_types(connection, "from _joined")
+
+    def plain(name: str) -> str:
+        return _plain(connection, name, types[name], (), zone).removesuffix(f" as {quote(name)}")
+
+    return treat_rows(
+        connection, system, "_joined", secrets, plain, unquoted=tables.was_unquoted, keeps_odd=keeps_odd
+    )
 
 
 def _odd_columns(connection: duckdb.DuckDBPyConnection, system: MLSystem) -> dict[str, str]:
@@ -700,8 +730,8 @@ def _plain(
         bad = connection.execute(f"select cast({column} as varchar) from _joined where {outside} limit 1")
         if (value := bad.fetchone()) is not None:
             raise InvalidDataError(
-                f"data.query: column {name!r} holds {value[0]!r}; moments are from the year 1 to 9999: correct it, or "
-                f"make it text in the query, cast({plain_name(name)} as varchar)"
+                f"data.query: column {name!r} holds {quoted(value[0])}; moments are from the year 1 to 9999: correct "
+                f"it, or make it text in the query, cast({plain_name(name)} as varchar)"
             )
         return f"{at} as {column}"
     if kind not in _AS_IT_IS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import duckdb
 
 from capstan.data.decimal_marks import texts_with_marks, way_to_number
+from capstan.data.hidden_values import are_hidden
 from capstan.data.moments import TEXT, column_types
 from capstan.data.sources.cells import first_cells
 from capstan.data.sources.reading import Delimited, Reader, Reading
@@ -64,7 +65,12 @@ def odd_numbers(
         return None
     places = first_cells(reading, reader, column, lambda value: f"not {is_number(value)}")
     delimiters = reader.delimiters if isinstance(reader, Delimited) else ()
-    way = way_to_number(column, texts_with_marks(connection, reading.rows, column), delimiters)
+    # It shows how a cell would be read.
+    way = (
+        None
+        if are_hidden()
+        else way_to_number(column, texts_with_marks(connection, reading.rows, column), delimiters)
+    )
     return OddCells(reading.source.name, column, filled - numbers, filled, places, way)
 
 

@@ -51,6 +51,11 @@ class SourceTables:
                 self._types[name] = _with_stated(reading, self._readers[name].columns)
             self._outline(name)
 
+    @property
+    def columns(self) -> set[str]:
+        """Names of the columns of all sources."""
+        return {column for types in self._types.values() for column in types}
+
     def columns_of(self, query: str) -> list[str] | None:
         """The columns that the query gives; None if only the rows can say, because of their types."""
         try:

@@ -6,6 +6,8 @@ import re
 
 import duckdb
 
+from capstan.data.hidden_values import without_values
+
 _CUT = (
     "Possible fixes:",
     "Possible solutions:",
@@ -33,7 +35,8 @@ def in_words(error: duckdb.Error) -> str:
     lines = [line.rstrip() for line in text.splitlines() if line.strip() and not _ADVICE.search(line)]
     if isinstance(error, duckdb.OutOfMemoryException):
         lines = lines[:1]
-    return "\n".join([*lines, f"LINE {place.rstrip()}"] if marker else lines)
+    found = without_values("\n".join(lines))
+    return f"{found}\nLINE {place.rstrip()}" if marker else found
 
 
 def is_no_space(error: duckdb.Error) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capstan.errors import InvalidSpecError, Mistake
+from capstan.errors import InvalidDataError, InvalidSpecError, Mistake
+from capstan.features.pseudonyms import read_pseudonym_keys
 from capstan.recording.webhooks import MADE_BY, read_keys
 from capstan.spec import MLSystem
 from capstan.spec.providers import DEFAULT, PROVIDERS
@@ -23,6 +24,22 @@ def require_one_machine(system: MLSystem) -> None:
                 )
             ]
         )
+
+
+def require_privacy_keys(system: MLSystem, secrets: Path) -> None:
+    """Raises InvalidSpecError for columns that could not be pseudonymised; `secrets` holds files NAME/KEY."""
+    mistakes = []
+    for index, column in enumerate(system.spec.data.privacy.columns):
+        if column.pseudonymise is None:
+            continue
+        secret = column.pseudonymise.key_from.secret_key_ref
+        try:
+            read_pseudonym_keys(secrets, str(secret.name), secret.key)
+        except InvalidDataError as error:
+            field = f"data.privacy.columns[{index}].pseudonymise.keyFrom"
+            mistakes.append(Mistake(field, str(error).removeprefix("data.privacy: ")))
+    if mistakes:
+        raise InvalidSpecError(mistakes)
 
 
 def require_webhook_secrets(system: MLSystem, secrets: Path) -> None:

@@ -184,6 +184,7 @@ def wire(
             token_file=state.token_file("internal"),
             events_file=state.events(name) if system.spec.data.events else None,
             event_time_header=replay,
+            secrets=state.secrets.resolve() if system.spec.data.privacy.columns else None,
         ),
     )
     gateway_settings = GatewaySettings(

@@ -21,6 +21,7 @@ from capstan.content_encoding import (
 from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError, UnfitValueError, shown
 from capstan.features.images import kept_text
+from capstan.features.treatments import RowTreatments
 from capstan.ports.online_events import OnlineEvents
 from capstan.serving import explaining, metrics, open_inference
 from capstan.serving.event_lookup import EventLookup, StaleEventsError
@@ -42,8 +43,9 @@ from capstan.serving.requests import (
     read_body,
     read_headers,
 )
-from capstan.serving.schema import RequestSchema, Row
+from capstan.serving.schema import Row
 from capstan.serving.settings import ServiceSettings
+from capstan.serving.treated import schema_of
 from capstan.tasks import complaint
 from capstan.tasks.task import Outputs
 
@@ -69,6 +71,7 @@ class PredictionApp:
         self._settings = settings
         self._model: Model | None = None
         self._log: PayloadLog | None = None
+        self._treatments: RowTreatments | None = None
         self._version_header = (b"x-capstan-version", settings.version.encode())
         self.metrics = ServiceMetrics(settings.system, settings.version)
 
@@ -79,7 +82,10 @@ class PredictionApp:
         self._lookup = (
             EventLookup(manifest, events, lambda table: stale[table].inc()) if manifest.events else None
         )
-        self._schema = RequestSchema(manifest)
+        secrets = self._settings.secrets
+        self._treatments = RowTreatments(manifest.treated, secrets) if manifest.treated else None
+        self._sticky_by = manifest.keys.get("sticky_by")
+        self._schema = schema_of(manifest, self._treatments)
         self._name = self._settings.system or manifest.system
         self._id_column = manifest.keys.get("id")
         self._task, self._learnt = model.task, manifest.learnt
@@ -191,6 +197,8 @@ class PredictionApp:
                 else:
                     await self._tell(send, 503, "version", "is not loaded yet; ask again")
                 return
+            if self._treatments is not None:
+                call.unit = self._treatments.unit(self._sticky_by, call.unit)
             body = await read_body(scope["headers"], receive)
             if call.encoding:
                 body = decoded(body, call.encoding, limit=MAX_BODY_BYTES)
@@ -283,7 +291,7 @@ class PredictionApp:
         await self._answer(send, 200, body)
 
     async def _refuse_explaining(self, send: Send, error: InvalidRequestError) -> None:
-        await self._answer(send, 422, orjson.dumps(error.document()))
+        await self._answer(send, 422, orjson.dumps(self._schema.told(error).document()))
 
     def _with_all(self, call: Call, error: NonfiniteError) -> InvalidRequestError:
         """What the schema says of the same body besides."""
@@ -301,7 +309,7 @@ class PredictionApp:
         if self._lookup is not None:
             call.late = self._lookup.complete(parsed, v2=call.v2, now=_asked_at(call))
         row = open_inference.one_row(parsed) if call.v2 else parsed
-        plain = self._plain_rows.read(row)
+        plain = self._plain_rows.read(row) if self._treatments is None else None
         is_as_sent = False
         if plain is not None:
             (call.rows, is_as_sent), call.plain = plain, True
@@ -373,7 +381,8 @@ class PredictionApp:
         if call.event_time is not None and moment_rule(call.event_time) is not None:
             # Whatever else is wrong: the collector would refuse the payload for it.
             call.event_time = None
-        body = {"error": str(error)} if call.v2 else error.document()
+        told = self._schema.told(error)
+        body = {"error": str(told)} if call.v2 else told.document()
         await self._finish(call, send, status, orjson.dumps(body), ())
 
     async def _fail(self, call: Call, send: Send, rule: str, outputs: Sequence[Outputs | None]) -> None:

@@ -11,6 +11,7 @@ import orjson
 
 from capstan.errors import InvalidDataError
 from capstan.features.images import Limits
+from capstan.features.treatments import Treated
 from capstan.features.values import ColumnType
 from capstan.online.lookup import AskedEvents
 from capstan.spec.combination import Combination
@@ -71,6 +72,8 @@ class Manifest:
     ignored: frozenset[str] = frozenset()
     """Columns that the training's table had and the model does not read: a request may carry them for other versions.
     """
+    treated: tuple[Treated, ...] = ()
+    """Marked columns: rows hold what stands for their raw values."""
 
 
 def read_manifest(model_dir: Path) -> Manifest:
@@ -96,6 +99,7 @@ def read_manifest(model_dir: Path) -> Manifest:
             ),
             combination=_combination(document.get("combine")),
             time_zone=str(document.get("time_zone") or "UTC"),
+            treated=tuple(map(Treated.of_json, document.get("privacy") or ())),
             written={str(column): str(form) for column, form in (document.get("written") or {}).items()},
         )
     except OSError as error:

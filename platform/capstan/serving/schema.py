@@ -51,6 +51,10 @@ class RequestSchema:
         """The check of the values of a column or a key."""
         return self._checks[name]
 
+    def told(self, error: InvalidRequestError) -> InvalidRequestError:
+        """The error as an answer tells it."""
+        return error
+
     def rows_of(self, body: object) -> list[Row]:
         """The rows of a request body, `{...}` or `{"rows": [...]}`, all valid; raises InvalidRequestError."""
         if type(body) is not dict:

@@ -28,6 +28,8 @@ class ServiceSettings:
     """The SQLite file in which events are looked up; None: nothing is."""
     event_time_header: bool = False
     """Only in a replay: the request header states the event time."""
+    secrets: Path = Path(".capstan/secrets")
+    """Folder with a file NAME/KEY for each secret: keys of pseudonyms."""
     copies: bool | None = None
     """Whether its requests are copies: all, or none, where a version gets either; None: the request's host says so."""
 
@@ -48,5 +50,6 @@ class ServiceSettings:
             events_file=Path(events_file) if events_file else None,
             flush_seconds=float(environment.get("CAPSTAN_FLUSH_SECONDS") or FLUSH_SECONDS),
             event_time_header=environment.get("CAPSTAN_EVENT_TIME_HEADER") == "1",
+            secrets=Path(environment.get("CAPSTAN_SECRETS") or ".capstan/secrets"),
             copies={"0": False, "1": True}.get(environment.get("CAPSTAN_COPIES", "")),
         )

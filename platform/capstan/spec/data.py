@@ -15,6 +15,7 @@ from capstan.spec.annotations import Annotations
 from capstan.spec.cluster import DataVolume
 from capstan.spec.events import Aggregate, Events
 from capstan.spec.grammar import DELIMITER_PATTERN, ColumnName, OneOf, SpecModel, Text
+from capstan.spec.privacy import Privacy
 from capstan.spec.rule import ARITHMETIC, Cel, part_rule, require
 from capstan.spec.secrets import ValueFrom
 from capstan.spec.units import CellText, Flag, Number, PositiveDuration, Share, Whole
@@ -761,7 +762,7 @@ class Split(SpecModel):
 
 
 class Data(SpecModel):
-    """Sources, keys, label, checks and split."""
+    """Sources, keys, label, checks, split and privacy."""
 
     sources: tuple[Source, ...] = Field(
         min_length=1,
@@ -834,6 +835,11 @@ class Data(SpecModel):
         default_factory=Split,
         description="How rows are divided into training, validation and test.",
         examples=[{"byTime": {"validation": "7d", "test": "14d"}, "refit": True}],
+    )
+    privacy: Privacy = Field(
+        default_factory=Privacy,
+        description="Columns that tell of persons, and what stands for their values wherever anything is kept.",
+        examples=[{"columns": [{"name": "age", "generalise": {"width": 10}}]}],
     )
     volume: DataVolume = Field(
         default_factory=DataVolume,

@@ -16,6 +16,7 @@ from capstan.spec import (
     metric_rules,
     model_rules,
     monitoring_rules,
+    privacy,
     process_rules,
     retraining_rules,
     rollout_rules,
@@ -40,6 +41,7 @@ from capstan.spec.interleave import GUARDRAIL_RULES
 from capstan.spec.location import Location
 from capstan.spec.objective import LOSS_RULES, WORD_RULES
 from capstan.spec.online import ONLINE_RULES
+from capstan.spec.privacy import PARENT_RULES
 from capstan.spec.receivers import MAIL_RULES
 from capstan.spec.rule import Rule
 from capstan.spec.sample import SAMPLE_RULES
@@ -54,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     *task_rules.RULES,
     *data_rules.RULES,
     *event_rules.RULES,
+    *privacy.RULES,
     *metric_rules.RULES,
     *fairness.RULES,
     *balance.RULES,
@@ -84,6 +87,7 @@ PART_RULES: tuple[Rule, ...] = (
     *FILE_RULES,
     *ICEBERG_RULES,
     *DRAWN_RULES,
+    *PARENT_RULES,
     *VOLUME_RULES,
     *NUMERIC_RULES,
     *CATEGORICAL_RULES,
@@ -109,6 +113,7 @@ PART_RULES: tuple[Rule, ...] = (
 
 _NAMED_LISTS: tuple[tuple[str, ...], ...] = (
     ("data", "sources"),
+    ("data", "privacy", "columns"),
     ("features",),
     ("training", "candidates"),
     ("models",),
@@ -137,7 +142,10 @@ def rules_for_an_api_server() -> Iterator[tuple[str, dict[str, str]]]:
 def _unique_names(spec: MLSystemSpec) -> list[Finding]:
     return repeated_names(
         {
-            "data": {"sources": [{"name": source.name} for source in spec.data.sources]},
+            "data": {
+                "sources": [{"name": source.name} for source in spec.data.sources],
+                "privacy": {"columns": [{"name": column.name} for column in spec.data.privacy.columns]},
+            },
             "features": [{"name": feature.name} for feature in spec.features],
             "models": [{"name": model.name} for model in spec.models],
             "training": {

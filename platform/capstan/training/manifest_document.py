@@ -35,7 +35,7 @@ def manifest_document(
     of rows that it has not learnt from. `models`: of a system of several. `learnt_until`: moment of the newest row that
     it has learnt; None: rows have no time. `parent`: the version that it goes on with.
     """
-    from capstan.data import given_columns, request_schema
+    from capstan.data import given_columns, request_schema, treated_columns
     from capstan.data.event_reading import asked_events
 
     data, combination = system.spec.data, system.spec.combination
@@ -55,6 +55,7 @@ def manifest_document(
         "events": asked_events(system, {column.name for column in columns}),
         "time_zone": data.time_zone,
         "written": data.written,
+        "privacy": [one.as_json() for one in treated_columns(table)],
         "candidate": candidate,
         "classes": list(learnt.classes),
         "threshold": learnt.threshold,

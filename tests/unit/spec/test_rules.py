@@ -34,6 +34,9 @@ def _events(old: str, new: str) -> tuple[str, str]:
     return "    keys:", EVENTS.replace(old, new)
 
 
+SPLIT = "    split: {byTime"
+PRIVATE = "    privacy: {{columns: [{}]}}\n" + SPLIT.replace("{", "{{")
+PSEUDONYM = "pseudonymise: {keyFrom: {secretKeyRef: {name: p, key: k}}}"
 RULES = {
     "events of no source": (*_events("source: flights", "source: landings"), "data.events[0].source", "'landings' is no source; the sources are flights"),
     "an aggregate twice": (*_events("window: 6h}", "window: 6h}, {name: before, function: Count, window: 1h}"), "data.events[0].aggregates[1].name", "keep one or rename one"),
@@ -42,6 +45,23 @@ RULES = {
     "labels of events without their moment": (*_events("function: Count", "function: Sum, column: late"), "data.events[0].aggregates[0].column", "write `availableAt` or `delay`"),
     "a sum of nothing": (*_events("function: Count", "function: Sum"), "data.events[0].aggregates[0]", "drop `column` there, and write it for the others"),
     "known twice": (*_events("time: landed", "time: landed, availableAt: noted, delay: 5m"), "data.events[0]", "keep one"),
+    "marked entity of events": ("    keys:", PRIVATE.removesuffix(SPLIT.replace("{", "{{")).format(f"{{name: tailnum, {PSEUDONYM}}}") + EVENTS, "data.privacy.columns[0].name", "'tailnum' is a column of data.events"),
+    "time is marked": (SPLIT, PRIVATE.format("{name: scheduled_departure, generalise: {date: Month}}"), "data.privacy.columns[0].name", "the label or a moment"),
+    "label is marked": (SPLIT, PRIVATE.format("{name: late, mask: {}}"), "data.privacy.columns[0].name", "of which Capstan needs the value itself"),
+    "dropped user": (SPLIT, PRIVATE.format("{name: tailnum, drop: {}}"), "data.privacy.columns[0].drop", "'tailnum' is a key, which must go on telling cases or users apart; write pseudonymise"),
+    "masked id": (SPLIT, PRIVATE.format("{name: flight_id, mask: {keep: 3}}"), "data.privacy.columns[0].mask", "write pseudonymise"),
+    "dropped feature": (SPLIT, PRIVATE.format("{name: dest, drop: {}}"), "features[3].name", "'dest' is dropped by data.privacy"),
+    "dropped slice": (SPLIT, PRIVATE.format("{name: origin, drop: {}}"), "evaluation.slices[1]", "'origin' is dropped by data.privacy"),
+    "checked column is dropped": ('"NO"]}]\n' + SPLIT, '"NO"]}, {column: phone, nullable: false}]\n' + PRIVATE.format("{name: phone, drop: {}}"), "data.checks[2].column", "'phone' is dropped by data.privacy"),
+    "slice of one person": (SPLIT, PRIVATE.format("{name: origin, pseudonymise: {keyFrom: {secretKeyRef: {name: p, key: k}}}}"), "evaluation.slices[1]", "a slice of it is one person"),
+    "masked slice": (SPLIT, PRIVATE.format("{name: origin, mask: {}}"), "evaluation.slices[1]", "or says nothing"),
+    "masked number": (SPLIT, PRIVATE.format("{name: temp, mask: {}}"), "features[2]", "'temp' becomes text by data.privacy, and is read as a number here"),
+    "check of a prefix": (SPLIT, PRIVATE.format("{name: dep_hour, generalise: {prefix: 1}}"), "features[1]", "becomes text by data.privacy"),
+    "marked twice": (SPLIT, PRIVATE.format("{name: phone, mask: {}}, {name: phone, drop: {}}"), "data.privacy.columns[1].name", "written twice"),
+    "marked in two ways": (SPLIT, PRIVATE.format("{name: phone, mask: {}, drop: {}}"), "data.privacy.columns[0]", "keep exactly one of pseudonymise, generalise, mask, drop"),
+    "value of two parents": (SPLIT, PRIVATE.format("{name: job, generalise: {parents: [{name: a, values: [x]}, {name: b, values: [x]}]}}"), "data.privacy.columns[0].generalise", "write each value once"),
+    "parent of a parent": (SPLIT, PRIVATE.format("{name: job, generalise: {parents: [{name: a, values: [b]}, {name: b, values: [x]}]}}"), "data.privacy.columns[0].generalise", "is the name of another parent"),
+    "band without a width": (SPLIT, PRIVATE.format("{name: age, generalise: {width: 0}}"), "data.privacy.columns[0].generalise.width", "0"),
     "label as a feature": ("name: temp,", "name: late,", "features[2].name", "leakage"),
     "label behind another name": ("name: temp,", "name: temp, column: late,", "features[2].column", "leakage"),
     "label's moment as a feature": ("name: temp,", "name: actual_arrival,", "features[2].name", "leakage"),
@@ -261,6 +281,15 @@ FINE = {
     "empty variable": ("replicas: {min: 1, max: 3}", "environment: [{name: A, value: ''}]"),
     "a claim of one's own": ("    timeZone: America/New_York", "    volume: {claim: flights-files}"),
     "a larger volume": ("    timeZone: America/New_York", "    volume: {size: 20Gi, storageClass: fast}"),
+    "pseudonymised keys": (
+        SPLIT,
+        PRIVATE.format(f"{{name: flight_id, {PSEUDONYM}}}, {{name: tailnum, {PSEUDONYM}}}"),
+    ),
+    "a generalised slice": (SPLIT, PRIVATE.format("{name: origin, generalise: {prefix: 1}}")),
+    "a band as a number": (
+        SPLIT,
+        PRIVATE.format("{name: temp, generalise: {width: 5}}, {name: ssn, drop: {}}"),
+    ),
     "nodes": ("replicas: {min: 1, max: 3}", "nodeSelector: {kubernetes.io/arch: arm64, gpu: ''}"),
 }
 
@@ -268,6 +297,13 @@ FINE = {
 @pytest.mark.parametrize(("old", "new"), FINE.values(), ids=FINE.keys())
 def test_sound_variants_are_accepted(mistakes_after: Broken, old: str, new: str) -> None:
     assert mistakes_after(old, new) == []
+
+
+def test_what_keeps_raw_values_elsewhere_is_refused_beside_marked_columns(flights: str) -> None:
+    istio = flights.replace(", stickyBy: tailnum", "").replace("provider: Envoy}", "provider: Istio}")
+    marked = istio.replace(SPLIT, PRIVATE.format("{name: phone, mask: {}}"))
+    with pytest.raises(InvalidSpecError, match="Seldon's executor logs requests behind Istio as they come"):
+        parse(marked, base_dir=Path())
 
 
 def test_istio_splits_where_nobody_is_to_be_kept_on_a_version_and_seldon_serves(flights: str) -> None:

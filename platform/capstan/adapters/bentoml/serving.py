@@ -41,6 +41,8 @@ class ServiceOptions:
     """Where events are looked up; None: nowhere."""
     event_time_header: bool = False
     """Whether requests state their event time, as they do in a replay."""
+    secrets: Path | None = None
+    """Folder with a file NAME/KEY for each secret."""
 
 
 class BentoServing:
@@ -107,6 +109,8 @@ class BentoServing:
             environment["CAPSTAN_INTERNAL_TOKEN_FILE"] = str(options.token_file)
         if options.events_file is not None:
             environment["CAPSTAN_EVENTS_FILE"] = str(options.events_file)
+        if options.secrets is not None:
+            environment["CAPSTAN_SECRETS"] = str(options.secrets)
         if options.event_time_header:
             environment["CAPSTAN_EVENT_TIME_HEADER"] = "1"
         return ProcessSpec(

@@ -19,9 +19,9 @@ from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.jobs import job_with_files
 from capstan.cluster.objects.model import FETCH, HOME_MOUNT
 from capstan.cluster.objects.pods import container, environment, pod, token_mount, token_volume, variables
+from capstan.cluster.objects.secrets import secret_volumes
 from capstan.cluster.objects.training import (
     data_claim_name,
-    secret_volumes,
     training_requests,
     training_variables,
 )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from capstan.adapters.kubernetes.serving import Artifact
-from capstan.cluster.names import COLLECTOR_PORT, MODEL_PORT, TOKENS_MOUNT, VERSION_LABEL, Owner, SystemNames
+from capstan.cluster.names import (
+    COLLECTOR_PORT,
+    MODEL_PORT,
+    SECRETS_MOUNT,
+    TOKENS_MOUNT,
+    VERSION_LABEL,
+    Owner,
+    SystemNames,
+)
 from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.pods import (
     TMP_MOUNT,
@@ -20,6 +28,7 @@ from capstan.cluster.objects.pods import (
     token_volume,
     variables,
 )
+from capstan.cluster.objects.secrets import privacy_volumes
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import VersionName
 from capstan.ports.kube import Object
@@ -100,6 +109,7 @@ def model_pod(
     place = artifacts_place(names, settings)
     home = {"name": "bento", "mountPath": HOME_MOUNT}
     own_image = settings.images.of_version(names.system, artifact.digest)
+    secrets, secret_mounts = privacy_volumes(system)
     fetch = container(
         FETCH,
         settings.images.operator,
@@ -120,9 +130,15 @@ def model_pod(
             "python", "-m", "capstan.serving.start", f"{HOME_MOUNT}/bentos/{artifact.tag.replace(':', '/', 1)}",
             "--host", "0.0.0.0", "--port", str(MODEL_PORT),  # noqa: S104
         ),
-        env=variables(_variables(names, version, artifact), environment(serving.environment)),
+        env=variables(
+            {
+                **_variables(names, version, artifact),
+                **({"CAPSTAN_SECRETS": SECRETS_MOUNT} if secret_mounts else {}),
+            },
+            environment(serving.environment),
+        ),
         ports={PORT_NAME: MODEL_PORT},
-        mounts=[token_mount()] if own_image else [{**home, "readOnly": True}, token_mount()],
+        mounts=[*([] if own_image else [{**home, "readOnly": True}]), token_mount(), *secret_mounts],
         resources=resources(serving.resources, _DEFAULT_REQUESTS),
         startupProbe=http_probe(READY, PORT_NAME, period_seconds=1, failures=_START_SECONDS),
         readinessProbe=http_probe(READY, PORT_NAME, period_seconds=2),
@@ -138,6 +154,7 @@ def model_pod(
         volumes=[
             *([] if own_image else [{"name": home["name"], "emptyDir": {}}, *place.volumes]),
             token_volume(names, "internal"),
+            *secrets,
         ],
         node_selector=serving.node_selector,
         grace_seconds=GRACE_SECONDS,

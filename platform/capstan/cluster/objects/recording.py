@@ -138,7 +138,7 @@ def _collector_config(system: MLSystem, settings: ClusterSettings) -> bytes:
         "spec": f"{CONFIG_MOUNT}/spec.json",
         "flush_seconds": FLUSH_SECONDS,
         "silence_seconds": SILENCE_SECONDS,
-        **({"secrets": SECRETS_MOUNT, "secrets_made_by": MADE_BY} if system.spec.retraining.webhooks else {}),
+        **({"secrets": SECRETS_MOUNT, "secrets_made_by": MADE_BY} if _secrets(system) else {}),
         "sync": settings.sync_record,
     }
     return orjson.dumps(document)
@@ -169,7 +169,7 @@ def _monitor_config(system: MLSystem, names: SystemNames, settings: ClusterSetti
 def _collector(
     system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None, config: bytes
 ) -> list[Object]:
-    secrets = _webhook_secrets(system)
+    secrets = _secrets(system)
     mounts: list[Object] = (
         [{"name": "secrets", "mountPath": SECRETS_MOUNT, "readOnly": True}] if secrets else []
     )
@@ -191,11 +191,15 @@ def _collector(
     return _component(names, owner, names.collector, "collector", COLLECTOR_PORT, spec, config)
 
 
-def _webhook_secrets(system: MLSystem) -> list[Object]:
-    """Secrets that other systems sign with. One that is missing keeps its sender out, and no payload."""
+def _secrets(system: MLSystem) -> list[Object]:
+    """Secrets that other systems sign with, and the keys of pseudonyms.
+
+    One that is missing keeps its sender out, or labels of pseudonymised ids, and no payload.
+    """
     keys: dict[str, dict[str, None]] = {}
-    for webhook in system.spec.retraining.webhooks.values():
-        secret = webhook.secret_from.secret_key_ref
+    signing = [webhook.secret_from for webhook in system.spec.retraining.webhooks.values()]
+    for one in (*signing, *system.spec.data.privacy.secrets):
+        secret = one.secret_key_ref
         keys.setdefault(str(secret.name), {})[secret.key] = None
     sources = [
         {

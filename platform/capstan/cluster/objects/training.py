@@ -9,6 +9,7 @@ from capstan.cluster.objects.access import policy
 from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.jobs import job_with_files
 from capstan.cluster.objects.pods import TMP_MOUNT, container, environment, pod, resources, variables
+from capstan.cluster.objects.secrets import secret_volumes
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import RunName
@@ -55,33 +56,6 @@ def data_claim(
 def data_claim_name(system: MLSystem, names: SystemNames) -> str:
     """The claim that is mounted at /data, whoever made it."""
     return str(system.spec.data.volume.claim or names.data_claim)
-
-
-def source_secrets(system: MLSystem) -> dict[str, list[str]]:
-    """Secrets that the sources read: name -> keys."""
-    found: dict[str, list[str]] = {}
-    for source in system.spec.data.sources:
-        for secret in source.settings.secrets:
-            reference = secret.secret_key_ref
-            keys = found.setdefault(str(reference.name), [])
-            if reference.key not in keys:
-                keys.append(reference.key)
-    return found
-
-
-def secret_volumes(system: MLSystem) -> tuple[list[Object], list[Object]]:
-    """The volume with what the sources read of Secrets, and its mount; neither where they read none."""
-    secrets = source_secrets(system)
-    if not secrets:
-        return [], []
-    sources = [
-        {"secret": {"name": name, "items": [{"key": key, "path": f"{name}/{key}"} for key in keys]}}
-        for name, keys in secrets.items()
-    ]
-    return (
-        [{"name": "secrets", "projected": {"sources": sources}}],
-        [{"name": "secrets", "mountPath": SECRETS_MOUNT, "readOnly": True}],
-    )
 
 
 def training_places(names: SystemNames, settings: ClusterSettings, *, work: str = WORK_MOUNT) -> Places:

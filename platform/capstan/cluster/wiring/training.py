@@ -16,10 +16,10 @@ from capstan.artifacts.store import ArtifactStore
 from capstan.cluster.names import DATA_MOUNT, SECRETS_MOUNT, Owner, SystemNames
 from capstan.cluster.objects.artifacts import artifacts_place
 from capstan.cluster.objects.pods import TMP_MOUNT, USER
+from capstan.cluster.objects.secrets import data_secrets
 from capstan.cluster.objects.training import (
     data_claim_name,
     run_objects,
-    source_secrets,
     training_places,
     training_requests,
     training_variables,
@@ -104,7 +104,7 @@ def step_settings(system: MLSystem, names: SystemNames, settings: ClusterSetting
         user=USER,
         data_claim=data_claim_name(system, names),
         data_mount=DATA_MOUNT,
-        secrets=source_secrets(system),
+        secrets=data_secrets(system),
         secrets_mount=SECRETS_MOUNT,
         artifact_keys=artifacts_place(names, settings).keys or "",
         requests=amounts.get("requests", {}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from capstan.data.hidden_values import quoted
 from capstan.data.sources.reading import Reader, Reading
 from capstan.data.text_types import quote
 
@@ -41,4 +42,4 @@ def first_cells(
 
 
 def _shown(value: str) -> str:
-    return repr(value if len(value) <= _LONGEST else value[:_LONGEST] + "…")
+    return quoted(value if len(value) <= _LONGEST else value[:_LONGEST] + "…")

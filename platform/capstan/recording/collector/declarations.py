@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from capstan.errors import UnavailableError
+from capstan.recording.collector.posted_ids import PostedIds
 from capstan.recording.labels import read_as
 from capstan.recording.payloads import Kind
 from capstan.spec.combination import Combination
@@ -34,6 +35,8 @@ class Declared(NamedTuple):
     """Names of events that steps of the rollout read, such as the clicks of an interleaving."""
     words: Words | None = None
     """How the file's tables write a label that is false or true; None: in the usual words."""
+    ids: PostedIds = PostedIds({})
+    """Which ids of entries the file pseudonymises."""
 
 
 def kinds_of(spec: Mapping[str, Any]) -> dict[str, Kind]:
@@ -75,7 +78,7 @@ class Declarations:
             reading = [one for step in steps if step for one in (step, *step.get("guardrails", ()))]
             read = frozenset(one["event"] for one in reading if "event" in one)
             self._known[system] = Declared(
-                changed, kinds, task, Combination.of_file(spec), online, read, words
+                changed, kinds, task, Combination.of_file(spec), online, read, words, PostedIds.of_file(spec)
             )
         return self._known[system]
 

@@ -62,8 +62,11 @@ class Taken(NamedTuple):
 class Intake:
     """One per machine; `receive`, `feedback` and `events` on one thread, `flush` on any."""
 
-    def __init__(self, directory: Path, systems: Path, *, sync: bool = False) -> None:
-        """Recover what an earlier process took. `systems` holds one folder per system."""
+    def __init__(
+        self, directory: Path, systems: Path, *, sync: bool = False, secrets: Path | None = None
+    ) -> None:
+        """Recover what an earlier process took. `systems` holds one folder per system, `secrets` files NAME/KEY."""
+        self._secrets = secrets
         self._directory = directory
         self._systems = systems
         self._flushing = threading.Lock()
@@ -176,11 +179,16 @@ class Intake:
         # Kept with the body: what the file says may be something else when the log is read again.
         said = read_as(owner)
         entries = form.read(posted, said)
+        sent = len(entries)
+        if (ids := self._declarations.of(owner).ids).secrets:
+            # No raw id is written, not even to the log.
+            posted = ids.treated(posted, self._secrets)
+            entries, body = form.read(posted, said), orjson.dumps({form.name: posted})
         meta = {"kind": form.name, "system": owner, "read_as": said, "received": received.isoformat()}
         self._append(meta, body)
         known = self._book(form, owner, entries)
         self._skip(known)
-        return Taken(form, owner, entries, known, match)
+        return Taken(form, owner, entries[:sent], frozenset(at for at in known if at < sent), match)
 
     def _book(self, form: Form, system: str, entries: list[Any]) -> frozenset[int]:
         book = self.ledger.book_labels if form is FEEDBACK else self.ledger.book_events

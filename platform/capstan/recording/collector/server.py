@@ -88,7 +88,7 @@ class CollectorService:
         self._spec = MountedSpec(config.spec, config.systems) if config.spec is not None else None
         if self._spec is not None:
             self._spec.follow()
-        self.intake = Intake(config.directory, config.systems, sync=config.sync)
+        self.intake = Intake(config.directory, config.systems, sync=config.sync, secrets=config.secrets)
         self._asked = AskedRequests(self.intake, config.systems)
         self._executor = ExecutorLog(config.systems)
         self._webhooks = WebhookDoor(config.systems, config.secrets, made_by=config.secrets_made_by)
