@@ -16,7 +16,10 @@ from capstan.serving.model import as_requests
 from capstan.spec import MLSystem, parse
 
 PSEUDONYMISE = {"keyFrom": {"secretKeyRef": {"name": "privacy", "key": "key"}}}
-QUERY = "select *, price as exact, price as spent, ordered as day, 'x-' || id as card, id as twin, 7 as number from orders"
+QUERY = (
+    "select *, price as exact, price as spent, ordered as day, 'x-' || id as card, id as twin, 7 as number "
+    "from orders"
+)
 
 
 @pytest.fixture
