@@ -6,6 +6,7 @@ A treated value that is treated again stays as it is, so that rows of a table ca
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from capstan.errors import InvalidDataError, InvalidRequestError
 from capstan.features.pseudonyms import PseudonymKeys, read_pseudonym_keys
 from capstan.features.values import ColumnType, category, is_missing, moment_of_text, truth_of
 
+_WHOLE = re.compile(r"-?[0-9]*")
 HIDDEN = "***"
 OTHER = "other"
 """As `capstan.spec.privacy` says it."""
@@ -60,7 +62,7 @@ def treat_of(
     made = document["generalise"]
     if "prefix" in made:
         length = int(made["prefix"])
-        return _of_text(reads, lambda text: text[:length])
+        return _of_text(reads, lambda text: _prefix(text, length, reads.type))
     if "parents" in made:
         return _of_text(reads, _parents(made["parents"], reads))
     if "width" in made:
@@ -113,6 +115,15 @@ def _masked(text: str, keep: int) -> str:
     if text.endswith(HIDDEN) and len(text) <= keep + len(HIDDEN):
         return text
     return (text[:keep] if len(text) > keep else "") + HIDDEN
+
+
+def _prefix(text: str, length: int, kind: ColumnType) -> str:
+    """Of decimals and moments a part may be written in several ways, of which the second would be another value."""
+    if kind is ColumnType.NUMBER and not _WHOLE.fullmatch(text):
+        raise UntreatableError("must be a text or a whole number")
+    if kind is ColumnType.TIME:
+        raise UntreatableError("must be no moment; write generalise: {date: Month}")
+    return text[:length]
 
 
 def _parents(lists: list[Mapping[str, Any]], reads: Reads) -> Callable[[str], str]:

@@ -104,6 +104,8 @@ def test_a_band_holds_its_number(value: float, width: float) -> None:
         ("band", ColumnType.NUMBER, float("inf")),
         ("prefix", ColumnType.TEXT, 12345),
         ("Month", ColumnType.TIME, "secret"),
+        ("prefix", ColumnType.NUMBER, 0.0625),
+        ("prefix", ColumnType.TIME, "2013-02-11"),
         ("pseudonym", ColumnType.NUMBER, ["secret"]),
     ],
 )
