@@ -142,7 +142,9 @@ def raw_values() -> dict[bytes, str]:
     for at in range(ROWS):
         row = person(at)
         for name in RAW:
-            found[str(row[name]).encode()] = name
+            # Who is born on the first of January is the beginning of the year.
+            if not str(row[name]).endswith("-01-01"):
+                found[str(row[name]).encode()] = name
         found[struct.pack("<d", row["age"])] = "age"
     found[b"falconer-q7x"] = "job"
     return found
