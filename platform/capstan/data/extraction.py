@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 from unicodedata import normalize
 
@@ -197,13 +198,15 @@ def selected_cases(
     on_read: Callable[[Mapping[str, Mapping[str, str]]], None] | None = None,
     keeps_odd: bool = False,
     on_connect: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
+    key_numbers: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[SelectedCases]:
     """What `extract` gives as a table, with these `columns` and labels alone; there may be no row.
 
     Without `targets` nothing of the label is read: the sources need not have it. With `keeps_odd` a cell that is no
     number in a column of numbers is given as it was written, in a column of its own; else it is an error. `on_connect`
-    gets the connection before anything is read, whose `interrupt` ends what it does. Raises InvalidDataError, also for
-    memory that runs out while the cases are used, and DiskFullError.
+    gets the connection before anything is read, whose `interrupt` ends what it does. `key_numbers`: of marked columns
+    the key by which a version knows their pseudonyms; of all others it is the current one. Raises InvalidDataError,
+    also for memory that runs out while the cases are used, and DiskFullError.
     """
     secrets = secrets or secrets_folder()
     if memory is None:
@@ -221,7 +224,7 @@ def selected_cases(
                 tables = SourceTables(connection, readings)
                 known |= tables.columns
                 given = _run_query(connection, system, tables, own, targets, keeps_odd=keeps_odd)
-                treated = _treat(connection, system, tables, secrets, keeps_odd=keeps_odd)
+                treated = _treat(connection, system, tables, secrets, key_numbers, keeps_odd=keeps_odd)
             written = _odd_columns(connection, system) if keeps_odd else {}
             if on_read is not None:
                 on_read(tables.read_types)
@@ -392,6 +395,7 @@ def _treat(
     system: MLSystem,
     tables: SourceTables,
     secrets: Path,
+    key_numbers: Mapping[str, int],
     *,
     keeps_odd: bool,
 ) -> tuple[Treated, ...]:
@@ -401,7 +405,14 @@ def _treat(
         return _plain(connection, name, types[name], (), zone).removesuffix(f" as {quote(name)}")
 
     return treat_rows(
-        connection, system, "_joined", secrets, plain, unquoted=tables.was_unquoted, keeps_odd=keeps_odd
+        connection,
+        system,
+        "_joined",
+        secrets,
+        plain,
+        key_numbers,
+        unquoted=tables.was_unquoted,
+        keeps_odd=keeps_odd,
     )
 
 

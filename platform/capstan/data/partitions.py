@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
@@ -106,11 +107,12 @@ def partitioned_cases(
     secrets: Path | None = None,
     keeps_odd: bool = False,
     on_connect: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
+    key_numbers: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[PartitionedCases]:
     """The cases with `start <= time < end` as they were known at `end`; None: from the first on, or all that is there.
 
-    Keys and `columns` are read, and no label. Rows of a group are never parted. `keeps_odd` and
-    `on_connect` are as in `selected_cases`. Raises InvalidDataError.
+    Keys and `columns` are read, and no label. Rows of a group are never parted. `keeps_odd`,
+    `on_connect` and `key_numbers` are as in `selected_cases`. Raises InvalidDataError.
     """
     keys = system.spec.data.keys
     # An id that is made from a row is made from all that it holds.
@@ -129,6 +131,7 @@ def partitioned_cases(
         targets=(),
         keeps_odd=keeps_odd,
         on_connect=on_connect,
+        key_numbers=key_numbers,
     ) as selected:
         read = list(dict.fromkeys([keys.id_column, *named, *columns, *selected.written.values()]))
         untimed = _untimed(selected, keys.time)

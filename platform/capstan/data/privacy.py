@@ -54,13 +54,15 @@ def treat_rows(
     rows: str,
     secrets: Path,
     plain: Callable[[str], str],
+    key_numbers: Mapping[str, int],
     *,
     unquoted: Callable[[str], bool],
     keeps_odd: bool,
 ) -> tuple[Treated, ...]:
     """Treat the marked columns of the table `rows`; returns all marked columns, as a request is to be treated.
 
-    `plain` makes SQL of a column's values as cases hold them. With `keeps_odd` a cell that is no number in a column of
+    `plain` makes SQL of a column's values as cases hold them. `key_numbers`: of a column the key of its pseudonyms; of
+    all others it is the current one. With `keeps_odd` a cell that is no number in a column of
     bands stays a text that is none; else it is an error. Raises InvalidDataError, which tells no value.
     """
     marked = system.spec.data.privacy.columns
@@ -71,7 +73,7 @@ def treat_rows(
     replaced: list[str] = []
     joins: list[str] = []
     for index, column in enumerate(marked):
-        one, keys = _outlined(system, column, secrets)
+        one, keys = _outlined(system, column, secrets, key_numbers.get(column.name))
         if column.drop is None and column.name in there:
             raw = _raw(system, column.name, plain)
             one = _with_type(connection, rows, raw, one, is_unquoted=unquoted(column.name))
@@ -107,7 +109,9 @@ def treated_columns(table: pa.Table) -> tuple[Treated, ...]:
     return tuple(map(Treated.of_json, found))
 
 
-def _outlined(system: MLSystem, column: PrivateColumn, secrets: Path) -> tuple[Treated, PseudonymKeys | None]:
+def _outlined(
+    system: MLSystem, column: PrivateColumn, secrets: Path, number: int | None
+) -> tuple[Treated, PseudonymKeys | None]:
     data = system.spec.data
     document: dict[str, Any] = column.model_dump(mode="json", by_alias=True, exclude_none=True)
     document.pop("name")
@@ -122,7 +126,7 @@ def _outlined(system: MLSystem, column: PrivateColumn, secrets: Path) -> tuple[T
     found = one.keys(secrets)
     if found is None:
         return one, None
-    return Treated(column.name, document, reads, found.current), found
+    return Treated(column.name, document, reads, found.current if number is None else number), found
 
 
 def _with_type(

@@ -6,9 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from capstan.data import extract, request_schema, treated_columns
+from capstan.data.partitions import partitioned_cases
 from capstan.errors import InvalidDataError
 from capstan.features.pseudonyms import read_pseudonym_keys
 from capstan.features.treatments import RowTreatments
@@ -151,3 +153,21 @@ def test_other_systems_go_on_showing_cells(
     caplog.set_level(logging.WARNING)
     with pytest.raises(InvalidDataError, match="line 5: 'shown'"):
         read(shop.system(), secrets)
+
+
+def test_a_batch_gets_the_pseudonyms_that_its_version_has_learnt(shop: Any, secrets: Path) -> None:
+    (secrets / "privacy" / "key").write_text("3 in-use-since-this-year\n4 in-use-since-yesterday\n")
+    one = system(shop, {"name": "twin", "pseudonymise": PSEUDONYMISE})
+
+    def twins(numbers: dict[str, int]) -> set[str]:
+        given = {"columns": ("twin",), "start": None, "end": None, "secrets": secrets}
+        with partitioned_cases(one, **given, key_numbers=numbers) as cases:
+            tables = [pa.Table.from_batches(cases.batches(part)) for part in cases.partitions]
+        return {value.partition("-")[0] for value in pa.concat_tables(tables)["twin"].to_pylist()}
+
+    assert twins({"twin": 3}) == {"p3"}
+    assert twins({}) == {"p4"}
+    with pytest.raises(
+        InvalidDataError, match="key 2 of the pseudonyms of 'twin' is not in its secret any more"
+    ):
+        twins({"twin": 2})

@@ -107,6 +107,12 @@ class BatchAnswers:
         """What the model reads of a row, and the keys that a request carries."""
         return self._sent
 
+    @property
+    def key_numbers(self) -> Mapping[str, int]:
+        """Of each column that it knows by pseudonyms the number of their key."""
+        treated = self._loaded.model.manifest.treated
+        return {one.name: one.number for one in treated if one.number is not None}
+
     def answered(
         self,
         batches: Iterable[pa.RecordBatch],

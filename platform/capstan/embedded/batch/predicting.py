@@ -123,6 +123,7 @@ def predict_batch(
                     secrets=request.secrets,
                     keeps_odd=given is not None,
                     on_connect=on_connect,
+                    key_numbers=answers.key_numbers,
                 ) as cases,
             ):
                 return _Batch(request, answers, folder, cases).run(stop, advance)
