@@ -253,4 +253,8 @@ def text_of(column: str, kind: str) -> str:
     if kind in ("double", "float"):
         whole = f"{column} = trunc({column}) and abs({column}) < 1e15"
         column = f"case when {whole} then cast(cast({column} as bigint) as varchar) else cast({column} as varchar) end"
+    elif kind == "decimal":
+        # A database's 7.00 is the 7 of a request and of another table.
+        whole = f"cast(cast({column} as hugeint) as varchar)"
+        column = f"case when {column} = trunc({column}) then {whole} else rtrim(cast({column} as varchar), '0') end"
     return f"nullif(cast({column} as varchar), '')"

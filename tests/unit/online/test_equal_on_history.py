@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from event_example import AGGREGATES, PAYMENTS, START, Rows, at, document, features, micros, payment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capstan.data.event_loading import events_of, load_events
-from capstan.data.event_reading import asked_events, read_events, values_of
+from capstan.data.event_reading import asked_events, read_events, text_of, values_of
+from capstan.data.moments import column_types
 from capstan.online.lookup import AskedEvents, look_up
 from capstan.online.memory import MemoryEvents
 from capstan.online.sqlite import SqliteEvents
@@ -128,3 +130,21 @@ def test_a_window_that_becomes_longer_reads_all_that_it_reaches(tmp_path: Path, 
     load_events(short, store, now=now, secrets=tmp_path)
     assert looked(store, short, moment)["n"] == 1.0
     assert "not kept as far back" in look_up(store, asked(long), "anna", moment=moment, now=moment).late
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        ("7", "decimal(10,2)", "7"),
+        ("-70", "decimal(38,0)", "-70"),
+        ("7.5", "decimal(18,3)", "7.5"),
+        ("7", "double", "7"),
+        ("7", "bigint", "7"),
+        ("null", "decimal(10,2)", None),
+    ],
+)
+def test_an_id_is_the_same_text_whatever_number_holds_it(value: str, kind: str, text: str | None) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"create table ids as select cast({value} as {kind}) as id")
+        known = column_types(connection, "from ids")["id"]
+        assert connection.execute(f"select {text_of('id', known)} from ids").fetchone() == (text,)
