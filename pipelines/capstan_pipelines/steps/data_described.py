@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from capstan.data.fingerprint import Code, code_of, sources_read, table_digest
+from capstan.data.fingerprint import Code, code_of, table_digest
 from capstan.evaluation.data_report import DATA_REPORT
 from capstan.evaluation.data_report.page import data_html
 from capstan.evaluation.tables import Cell, table
@@ -27,14 +27,23 @@ if TYPE_CHECKING:
 DESCRIBED = "data.json"
 """In the folder of cases."""
 _CODE = b"code"
-_BEGAN = b"began"
+_BEGAN, _SOURCES = b"began", b"sources read"
 MOST_LISTED = 20
 """Rows of one broken rule that the report shows."""
 
 
-def with_origin(extracted: pa.Table, job: Job, began: float) -> pa.Table:
-    """The table, and in its metadata the commit of the file and when the training began, in seconds since 1970."""
-    told = {_CODE: code_of(Path(job.places.base_dir)).words.encode(), _BEGAN: repr(began).encode()}
+def with_origin(
+    extracted: pa.Table, job: Job, began: float, sources: Sequence[Mapping[str, Any]]
+) -> pa.Table:
+    """The table, and in its metadata what it was read from.
+
+    That is the sources, the commit of the file, and when the training began, in seconds since 1970.
+    """
+    told = {
+        _SOURCES: json.dumps(list(sources)).encode(),
+        _CODE: code_of(Path(job.places.base_dir)).words.encode(),
+        _BEGAN: repr(began).encode(),
+    }
     return extracted.replace_schema_metadata({**(extracted.schema.metadata or {}), **told})
 
 
@@ -50,7 +59,7 @@ def lineage_of(extracted: pa.Table) -> dict[str, Any]:
     return {
         "digest": table_digest(extracted),
         "rows": extracted.num_rows,
-        "sources": sources_read(extracted),
+        "sources": json.loads((extracted.schema.metadata or {}).get(_SOURCES, b"[]")),
         "code": (extracted.schema.metadata or {}).get(_CODE, unknown.encode()).decode(),
     }
 

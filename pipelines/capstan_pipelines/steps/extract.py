@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from capstan.training.job import Job
 from capstan_pipelines.steps.cases import write_table
@@ -18,14 +20,16 @@ def run(job_folder: str, table_file: str) -> None:
         from capstan.data import agreements_told, extract
 
         as_of = job.request.trigger.as_of
+        sources: list[Mapping[str, Any]] = []
         table = extract(
             job.system,
             as_of=as_of,
             labels_as_of=as_of,
             threads=job.system.spec.training.threads,
             secrets=Path(job.places.secrets),
+            on_sources=sources.extend,
         )
-        write_table(with_origin(table, job, began), Path(table_file))
+        write_table(with_origin(table, job, began, sources), Path(table_file))
         say(
             "; ".join(
                 [f"{table.num_rows:,} rows known at {as_of:%Y-%m-%d %H:%M} UTC", *agreements_told(table)]

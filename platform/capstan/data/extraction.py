@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from capstan.data.conditions import columns_of_condition, ordered_by_condition
 from capstan.data.decimal_marks import plain_name
 from capstan.data.event_features import add_event_features
-from capstan.data.fingerprint import SOURCES_READ, source_read
+from capstan.data.fingerprint import source_read
 from capstan.data.hidden_values import quoted
 from capstan.data.images import ImageFiles
 from capstan.data.keys import require_keys
@@ -99,6 +99,7 @@ def extract(
     memory: int | None = None,
     secrets: Path | None = None,
     on_read: Callable[[Mapping[str, Mapping[str, str]]], None] | None = None,
+    on_sources: Callable[[Sequence[Mapping[str, object]]], None] | None = None,
     features: bool = True,
 ) -> pa.Table:
     """The cases known at `as_of`, by time and then id; raises InvalidDataError.
@@ -109,8 +110,9 @@ def extract(
     Times without offset are of the file's zone.
     All columns of the query are named in the schema (`given_columns`).
     Beyond `memory` bytes DuckDB spills to disk; without it, of what `table_memory` says. `on_read` is told the SQL type
-    of each column of each source that was read. Without `features` only keys and label are read, of wide tables a
-    small part.
+    of each column of each source that was read, `on_sources` what `source_read` says of each. Neither is in the table:
+    files change while the rows that are known at a moment stay. Without `features` only keys and label are read, of
+    wide tables a small part.
     """
     with selected_cases(
         system,
@@ -134,6 +136,8 @@ def extract(
         room = memory if memory is not None else table_memory(system.spec.training.resources)
         table = ImageFiles.of(system).in_table(table, room)
         table = _with_unquoted(table, selected.tables)
+        if on_sources is not None:
+            on_sources([source_read(one) for one in selected.readings])
         hidden = {*system.spec.targets, system.spec.data.label.column, system.spec.data.label.available_at}
         known = [name for name in selected.given if name not in hidden]
         told = [one.in_words() for one in selected.tables.agreements]
@@ -142,7 +146,6 @@ def extract(
                 {
                     _GIVEN: json.dumps(known).encode(),
                     _AGREEMENTS: json.dumps(told).encode(),
-                    SOURCES_READ: json.dumps([source_read(one) for one in selected.readings]).encode(),
                 },
                 selected.treated,
             )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,6 @@ import pyarrow.compute as pc
 
 from capstan.data.sources import Reading
 
-SOURCES_READ = b"sources read"
-"""Metadata of an extracted table."""
 UNKNOWN = "unknown"
 _ROWS = 65_536
 """Hashed at once."""
@@ -76,12 +73,6 @@ def source_read(reading: Reading) -> dict[str, Any]:
         "modified": max(changed).isoformat() if changed else None,
         "digest": f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}" if files else None,
     }
-
-
-def sources_read(table: pa.Table) -> list[dict[str, Any]]:
-    """Of each source of an extracted table what `source_read` says; empty where the table does not tell."""
-    found = json.loads((table.schema.metadata or {}).get(SOURCES_READ, b"[]"))
-    return cast(list[dict[str, Any]], found)
 
 
 @dataclass(frozen=True)

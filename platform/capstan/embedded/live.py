@@ -187,16 +187,16 @@ class Live:
             return False
         if record.spec != spec_document(local.system):
             return True
-        self._events.tick(local.system, self.seconds())
-        self._tell_steps(local, record)
+        now = self.seconds()
+        self._events.tick(local.system, now)
+        self._tell_steps(local, record, now)
         if not self.is_serving:
             self._note_serving(local, record)
             self._take_mended(local)
         return False
 
-    def _tell_steps(self, local: LocalSystem, record: Record) -> None:
+    def _tell_steps(self, local: LocalSystem, record: Record, now: float) -> None:
         """How far a training is: without it, minutes pass in silence. Its files are read every few seconds."""
-        now = self.seconds()
         if now < self._next_steps:
             return
         self._next_steps = now + STEPS_SECONDS

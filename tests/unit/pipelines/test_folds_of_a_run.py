@@ -77,7 +77,7 @@ def test_the_ladder_shows_mean_spread_and_worst_fold(trained: Trained) -> None:
 
 
 def test_parts_are_shown_in_the_report(trained: Trained) -> None:
-    (parts,) = Parted.read(trained.folder / "cases").tables
+    (parts,) = (one for one in Parted.read(trained.folder / "cases").tables if one["title"] == "Parts")
     evaluated = json.loads((trained.folder / "evaluation").read_text())["details"]["tables"]
     assert parts in evaluated
     assert parts["rows"] == ["training", "validation", "test"]
