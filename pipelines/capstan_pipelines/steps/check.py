@@ -7,6 +7,7 @@ from pathlib import Path
 from capstan.evaluation.fairness import require_fairlearn
 from capstan.training.balancing import require_imbalanced_learn
 from capstan.training.job import Job
+from capstan_pipelines.steps.anonymity_shown import anonymity_tables
 from capstan_pipelines.steps.cases import read_table
 from capstan_pipelines.steps.checks_shown import write_checks
 from capstan_pipelines.steps.data_described import lineage_of, tell_data
@@ -34,6 +35,7 @@ def run(job_folder: str, table_file: str, report_file: str) -> None:
             tell_data(job, table, lineage_of(table), report, None, say)
         report.require()
         table = report.kept(table)
+        anonymity_tables(job, table)
         suspicions = [
             f"{leak}: if it is known at the prediction, write `data: {{leaks: {{allow: [{leak.feature}]}}}}`"
             for leak in refuse_leaks(table, job.system, as_of=as_of)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from capstan.training.job import Job
+from capstan_pipelines.steps.anonymity_shown import anonymity_tables
 from capstan_pipelines.steps.cases import Parted, read_table
 from capstan_pipelines.steps.checks_shown import checks_table
 from capstan_pipelines.steps.data_described import (
@@ -33,7 +34,8 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
         if any(check.severity != "Stop" for check in job.system.spec.data.checks):
             report = check_table(read, job.system, as_of=as_of)
             shown = checks_table(report, read.num_rows)
-        found = part_cases(read if report is None else report.kept(read), job.system, as_of=as_of)
+        kept = read if report is None else report.kept(read)
+        found = part_cases(kept, job.system, as_of=as_of)
         parts, lineage = found.parts, lineage_of(read)
         drawn = _sample_in_words(job, found.table.take(parts.training))
         warnings = (*([] if report is None else report.told), *found.warnings, *drawn)
@@ -44,7 +46,12 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
             parts.test,
             warnings,
             found.folds,
-            (parts_table(found), *([] if shown is None else [shown]), lineage_table(lineage)),
+            (
+                parts_table(found),
+                *([] if shown is None else [shown]),
+                *anonymity_tables(job, kept),
+                lineage_table(lineage),
+            ),
             began_at(read),
         )
         parted.write(Path(cases_folder))

@@ -349,6 +349,7 @@ def needed_columns(system: MLSystem) -> tuple[str, ...]:
     spec = system.spec
     wanted = [*_key_columns(system), *(feature.column for feature in spec.features)]
     wanted += [*(column for _, column in spec.groupings()), *(check.column for check in spec.data.checks)]
+    wanted += spec.data.privacy.judged
     for index, check in enumerate(spec.data.checks):
         if check.condition is not None:
             wanted += columns_of_condition(check.condition, f"data.checks[{index}].condition")
@@ -631,6 +632,8 @@ def _who_needs(system: MLSystem, name: str) -> str:
     place = next((place for place, column in spec.groupings() if column == name), None)
     if place is not None:
         return path_text(place)
+    if name in spec.data.privacy.judged:
+        return "data.privacy.anonymity"
     is_checked = any(check.column == name for check in spec.data.checks)
     return "data.checks" if is_checked else "the version that is asked"
 

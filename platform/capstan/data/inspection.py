@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.anonymity import rows_alike
 from capstan.data.checks import check_table
 from capstan.data.extraction import agreements_told, extract, secrets_folder
 from capstan.data.later_cases import early_labels, without_later_cases
@@ -98,6 +99,9 @@ def inspect_data(system: MLSystem, *, now: datetime, secrets: Path | None = None
         warnings += report.told
         if report.dropped is not None:
             cases = cases.filter(pa.array(~report.dropped))
+        asked = system.spec.data.privacy.anonymity
+        if asked is not None:
+            problems += [f"data.privacy.anonymity: {one}" for one in rows_alike(cases, asked).problems]
         leaks = _tried(lambda: find_leaks(cases, system, as_of=now), problems) or ()
         problems += [f"features: {leak}" for leak in leaks if leak.is_certain]
         warnings += [f"features: {leak}" for leak in leaks if not leak.is_certain]

@@ -52,6 +52,7 @@ class Uses:
         categories = {feature.column for feature in spec.features if feature.reading == "categorical"}
         categories |= {
             *(column for _, column in spec.groupings()),
+            *spec.data.privacy.judged,
             *(check.column for check in checks if check.allowed is not None),
         }
         ids = {key for key in (keys.id, keys.sticky_by, keys.group, *spec.data.entities) if key is not None}

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from capstan.spec.finding import UNKNOWN
 from capstan.spec.grammar import ColumnName, OneOf, SpecModel
 from capstan.spec.location import Location
-from capstan.spec.rule import JOINED_LISTS, UNTRIED, Breach, part_rule, require, rule
+from capstan.spec.rule import JOINED_LISTS, UNTRIED, Breach, Cel, part_rule, require, rule
 from capstan.spec.secrets import ValueFrom
 from capstan.spec.units import CellText, Number, Whole
 
@@ -137,6 +137,67 @@ class PrivateColumn(OneOf):
         return self.drop is None and (made is None or made.prefix is not None or made.parents is not None)
 
 
+ANONYMITY_RULES = (
+    part_rule(
+        "`l` counts different values of `sensitive` columns; name them, or drop `l`",
+        lambda asked: asked.l is None or bool(asked.sensitive),
+        Cel(
+            "!has(self.l) || (has(self.sensitive) && size(self.sensitive) > 0)",
+            "data.privacy.anonymity",
+            "l",
+        ),
+    ),
+    part_rule(
+        "a column stands in `by` and in `sensitive`; who knows it needs no group to find it out: keep one",
+        lambda asked: not {*asked.by} & {*asked.sensitive},
+        why_no_cel=JOINED_LISTS,
+    ),
+)
+
+
+class Anonymity(SpecModel):
+    """How many rows are alike in what others may know of a person."""
+
+    by: tuple[ColumnName, ...] = Field(
+        min_length=1,
+        max_length=50,
+        description=(
+            "Quasi-identifiers: columns of the query's result that somebody may know of a person from elsewhere. Rows "
+            "are alike if all of them are equal, as data.privacy.columns leave them; a missing value is one of its own."
+        ),
+        examples=[["age", "zip"]],
+    )
+    k: Annotated[Whole, Field(ge=2, le=1_000_000)] | None = Field(
+        None,
+        description=(
+            "Each row must have so many alike (k-anonymity, Sweeney 2002), itself included, or no model learns from "
+            "the table. Without it the run only tells how many they are."
+        ),
+        examples=[5],
+    )
+    sensitive: tuple[ColumnName, ...] = Field(
+        (),
+        max_length=50,
+        description=(
+            "Columns that nobody should find out of a person. The run tells how many different values rows that are "
+            "alike have; the label may be one."
+        ),
+        examples=[["diagnosis"]],
+    )
+    l: Annotated[Whole, Field(ge=2, le=1_000_000)] | None = Field(  # noqa: E741 — l-diversity is its name
+        None,
+        description=(
+            "Distinct l-diversity (Machanavajjhala et al. 2007): rows that are alike must have so many different "
+            "values in each sensitive column, or no model learns from the table. A missing value is none."
+        ),
+        examples=[2],
+    )
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Anonymity:
+        return require(self, ANONYMITY_RULES)
+
+
 class Privacy(SpecModel):
     """Columns that tell of persons."""
 
@@ -151,6 +212,19 @@ class Privacy(SpecModel):
         examples=[[{"name": "age", "generalise": {"width": 10}}, {"name": "ssn", "drop": {}}]],
     )
 
+    anonymity: Anonymity | None = Field(
+        None,
+        description=(
+            "Whether a person can be singled out among the rows that a model learns from. Without it nobody looks."
+        ),
+        examples=[{"by": ["age", "zip"], "k": 5}],
+    )
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Columns by which rows are alike, or which nobody should find out."""
+        return () if self.anonymity is None else (*self.anonymity.by, *self.anonymity.sensitive)
+
     @property
     def dropped(self) -> frozenset[str]:
         """Columns that are left out."""
@@ -164,6 +238,13 @@ class Privacy(SpecModel):
 
 def _marked(spec: MLSystemSpec) -> dict[str, tuple[int, PrivateColumn]]:
     return {column.name: (index, column) for index, column in enumerate(spec.data.privacy.columns)}
+
+
+def _judged(spec: MLSystemSpec) -> Iterator[tuple[Location, str]]:
+    asked = spec.data.privacy.anonymity
+    for field, columns in () if asked is None else (("by", asked.by), ("sensitive", asked.sensitive)):
+        for at, column in enumerate(columns):
+            yield ("spec", "data", "privacy", "anonymity", field, at), column
 
 
 def _at(index: int, *rest: Any) -> tuple[Any, ...]:
@@ -206,7 +287,7 @@ def nothing_reads_a_dropped_column(spec: MLSystemSpec) -> Iterator[Breach]:
     named += [
         (("spec", "data", "checks", at, "column"), check.column) for at, check in enumerate(spec.data.checks)
     ]
-    for place, column in (*named, *spec.groupings()):
+    for place, column in (*named, *spec.groupings(), *_judged(spec)):
         if column in dropped:
             yield Breach(place, column)
 
@@ -278,7 +359,18 @@ def marked_columns_have_no_other_log(spec: MLSystemSpec) -> Iterator[Breach]:
         yield Breach(("spec", "data", "privacy"))
 
 
+@rule(
+    "tells every row apart, so that no two are alike; name columns that persons have in common",
+    why_no_cel=JOINED_LISTS,
+)
+def rows_may_be_alike(spec: MLSystemSpec) -> Iterator[Breach]:
+    for place, column in _judged(spec):
+        if place[4] == "by" and column == spec.data.keys.id:
+            yield Breach(place, column)
+
+
 RULES = (
+    rows_may_be_alike,
     no_label_and_no_moment_is_marked,
     keys_are_pseudonymised_or_unmarked,
     nothing_reads_a_dropped_column,

@@ -41,7 +41,7 @@ from capstan.spec.interleave import GUARDRAIL_RULES
 from capstan.spec.location import Location
 from capstan.spec.objective import LOSS_RULES, WORD_RULES
 from capstan.spec.online import ONLINE_RULES
-from capstan.spec.privacy import PARENT_RULES
+from capstan.spec.privacy import ANONYMITY_RULES, PARENT_RULES
 from capstan.spec.receivers import MAIL_RULES
 from capstan.spec.rule import Rule
 from capstan.spec.sample import SAMPLE_RULES
@@ -88,6 +88,7 @@ PART_RULES: tuple[Rule, ...] = (
     *ICEBERG_RULES,
     *DRAWN_RULES,
     *PARENT_RULES,
+    *ANONYMITY_RULES,
     *VOLUME_RULES,
     *NUMERIC_RULES,
     *CATEGORICAL_RULES,

@@ -36,6 +36,7 @@ def _events(old: str, new: str) -> tuple[str, str]:
 
 SPLIT = "    split: {byTime"
 PRIVATE = "    privacy: {{columns: [{}]}}\n" + SPLIT.replace("{", "{{")
+ALIKE = "    privacy: {{anonymity: {{{}}}}}\n" + SPLIT.replace("{", "{{")
 PSEUDONYM = "pseudonymise: {keyFrom: {secretKeyRef: {name: p, key: k}}}"
 RULES = {
     "events of no source": (*_events("source: flights", "source: landings"), "data.events[0].source", "'landings' is no source; the sources are flights"),
@@ -57,6 +58,11 @@ RULES = {
     "masked slice": (SPLIT, PRIVATE.format("{name: origin, mask: {}}"), "evaluation.slices[1]", "or says nothing"),
     "masked number": (SPLIT, PRIVATE.format("{name: temp, mask: {}}"), "features[2]", "'temp' becomes text by data.privacy, and is read as a number here"),
     "check of a prefix": (SPLIT, PRIVATE.format("{name: dep_hour, generalise: {prefix: 1}}"), "features[1]", "becomes text by data.privacy"),
+    "alike by the id": (SPLIT, ALIKE.format("by: [flight_id]"), "data.privacy.anonymity.by[0]", "'flight_id' tells every row apart"),
+    "alike by a dropped column": (SPLIT, PRIVATE.replace("columns:", "anonymity: {{by: [phone]}}, columns:").format("{name: phone, drop: {}}"), "data.privacy.anonymity.by[0]", "'phone' is dropped by data.privacy"),
+    "l of nothing": (SPLIT, ALIKE.format("by: [dest], l: 2"), "data.privacy.anonymity", "name them, or drop `l`"),
+    "known and sensitive": (SPLIT, ALIKE.format("by: [dest], sensitive: [dest]"), "data.privacy.anonymity", "keep one"),
+    "alike with nobody": (SPLIT, ALIKE.format("by: [dest], k: 1"), "data.privacy.anonymity.k", "1"),
     "marked twice": (SPLIT, PRIVATE.format("{name: phone, mask: {}}, {name: phone, drop: {}}"), "data.privacy.columns[1].name", "written twice"),
     "marked in two ways": (SPLIT, PRIVATE.format("{name: phone, mask: {}, drop: {}}"), "data.privacy.columns[0]", "keep exactly one of pseudonymise, generalise, mask, drop"),
     "value of two parents": (SPLIT, PRIVATE.format("{name: job, generalise: {parents: [{name: a, values: [x]}, {name: b, values: [x]}]}}"), "data.privacy.columns[0].generalise", "write each value once"),

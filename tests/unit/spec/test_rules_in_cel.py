@@ -51,6 +51,8 @@ VALUES: tuple[tuple[str, Any], ...] = (
         "data.events",
         [{**EVENTS, "aggregates": [{"name": "n", "function": "Count", "column": "late", "window": "6h"}]}],
     ),
+    ("data.privacy", {"anonymity": {"by": ["dest"], "l": 2}}),
+    ("data.privacy", {"anonymity": {"by": ["dest"], "sensitive": ["origin"], "k": 2, "l": 2}}),
     ("objective.target", "delayed"),
     ("objective.target", "flight_id"),
     ("objective.task", "Regression"),
