@@ -28,6 +28,10 @@ def run(job_folder: str, table_file: str, report_file: str) -> None:
             require_fairlearn()
         if job.system.spec.training.balance is not None:
             require_imbalanced_learn()
+        if job.system.spec.requirements.place == "OnDevice":
+            from capstan.exporting.proving import require_onnx
+
+            require_onnx("requirements.place: OnDevice")
         table, as_of = read_table(Path(table_file)), job.request.trigger.as_of
         report = check_table(table, job.system, as_of=as_of)
         write_checks(report, job.folder)

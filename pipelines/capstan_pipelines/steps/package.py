@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from capstan.errors import UnavailableError
 from capstan.evaluation.gates import judge_value
@@ -16,9 +17,13 @@ from capstan_pipelines.steps.runners_up import RunnersUp
 from capstan_pipelines.steps.waiting import patiently
 from capstan_pipelines.wiring import packager_of
 
+if TYPE_CHECKING:
+    from capstan.domain.training import GateOutcome
+    from capstan.spec.objective import Requirements
+
 
 def run(job_folder: str, model_folder: str, runners_up_folder: str, package_file: str) -> None:
-    """Write tag, digest and whether the model keeps `requirements.modelSize`; raises UnavailableError.
+    """Write tag, digest and whether the model keeps `requirements.modelSize` and `place`; raises UnavailableError.
 
     The same of each runner-up stands beside it, with its rank; one that can't be packaged is left out.
     """
@@ -50,13 +55,19 @@ def _packaged(job: Job, folder: Path, say: Telling) -> dict[str, Any]:
         from capstan.artifacts.store import ArtifactStore
 
         patiently(lambda: ArtifactStore(job.places.artifacts).push_bento(tag, packager.path(tag)), say)
-    most = job.system.spec.requirements.model_size
-    gates = (
-        []
-        if most is None
-        else [to_json(judge_value("modelSize", float(size), most=float(most), shown=in_mebibytes))]
-    )
+    gates = [to_json(gate) for gate in _judged(job.system.spec.requirements, folder, size)]
     return {"tag": tag, "digest": digest, "bytes": size, "gates": gates}
+
+
+def _judged(requirements: Requirements, folder: Path, size: int) -> Iterator[GateOutcome]:
+    """What the file asks of a packaged model."""
+    most = requirements.model_size
+    if most is not None:
+        yield judge_value("modelSize", float(size), most=float(most), shown=in_mebibytes)
+    if requirements.place == "OnDevice":
+        from capstan.exporting.proving import judge_place
+
+        yield judge_place(folder)
 
 
 def in_mebibytes(size: float) -> str:

@@ -202,6 +202,15 @@ class Requirements(SpecModel):
         ),
         examples=["50ms"],
     )
+    place: Literal["Cloud", "OnDevice"] = Field(
+        "Cloud",
+        description=(
+            "Where versions answer. OnDevice: a version is promoted only if a graph of ONNX answers each of its "
+            "example rows as the version does, so that `capstan export` can take it to a device. Needs the extra "
+            "`onnx`."
+        ),
+        examples=["OnDevice"],
+    )
     model_size: Quantity | None = Field(
         None,
         description="A packaged model must not be larger than this. Without it any size is allowed.",

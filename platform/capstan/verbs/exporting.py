@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from capstan.domain.versions import ModelVersion, VersionName
 from capstan.embedded.layout import StateDir
 from capstan.embedded.wiring import registry_of, stored_model
-from capstan.errors import InvalidDataError, MissingExtraError, NotFoundError
+from capstan.errors import InvalidDataError, NotFoundError
 from capstan.files import write_whole
-from capstan.serving.manifest import Manifest
-from capstan.serving.model import as_requests, edge_rows, load
 from capstan.spec import MLSystem
 from capstan.verbs.answering import newest_name
 
 ONNX_SUFFIX = ".onnx"
-_SAMPLE = "sample.parquet"
 
 
 @dataclass(frozen=True)
@@ -59,29 +52,21 @@ def export_onnx(
     UntrustedArtifactError, MissingExtraError. Then nothing is written.
     """
     # It imports scikit-learn, which those who only read what came of an export need not wait for.
-    from capstan.exporting.version import compare_graph, export_graph
+    from capstan.exporting.proving import proven_graph, require_onnx
 
     _require_file(file)
-    for library in ("onnx", "onnxruntime"):
-        if find_spec(library) is None:
-            raise MissingExtraError("an export to ONNX", "onnx")
+    require_onnx("an export to ONNX")
     name = VersionName(version) if version is not None else newest_name(system, state)
     folder = stored_model(system, state, name)
     found = registry_of(system, state).version(name)
     assert found is not None, "its folder was found"
-    model = load(folder)
-    manifest = model.manifest
     facts = {
-        "capstan.system": manifest.system,
+        "capstan.system": system.metadata.name,
         "capstan.version": str(name),
         "capstan.digest": str(found.digest),
     }
-    words = f"{name} of {manifest.system}: {manifest.target} ({manifest.task})"
     try:
-        exported = export_graph(model.pipeline, manifest, model.task, facts, words)
-        rows = [*_example_rows(folder, manifest), *edge_rows(manifest)]
-        said = np.asarray([model.predict_row(row) for row in rows], dtype=np.float64)
-        compared = compare_graph(exported, rows, said, model.task, manifest.learnt)
+        exported, compared = proven_graph(folder, facts, str(name))
     except InvalidDataError as error:
         raise InvalidDataError(f"{name}: {error}") from error
     write_whole(file, exported.content, mode=0o666)
@@ -102,22 +87,3 @@ def _require_file(file: Path) -> None:
         raise InvalidDataError(f"out: {file} must end in {ONNX_SUFFIX}, by which other programs know it")
     if not file.parent.is_dir():
         raise NotFoundError(f"out: {file.parent} is no folder; make it, or name a file in another one")
-
-
-def _example_rows(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
-    """All that the training kept."""
-    import pyarrow
-    import pyarrow.parquet
-
-    names = [column.name for column in manifest.columns]
-    try:
-        rows = as_requests(pyarrow.parquet.read_table(folder / _SAMPLE, columns=names))
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InvalidDataError(
-            f"its example rows can't be read ({error}), and without them nothing proves what is exported; train again"
-        ) from error
-    if not rows:
-        raise InvalidDataError(
-            "it has kept no example rows, and without them nothing proves what is exported; train again"
-        )
-    return rows

@@ -33,7 +33,6 @@ from capstan.errors import (
 from capstan.serving.manifest import Column
 from capstan.tasks import Learnt
 from capstan.training.model_folder import take_sample, write_model
-from capstan.verbs import exporting
 
 SYSTEM = SystemName("toy")
 FILE = """
@@ -148,7 +147,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_the_old_file(
         system.export(tmp_path / "nowhere" / "model.onnx", version="v1")
     with pytest.raises(NotAllowedError, match="train it here to export it"):
         capstan.System(system.file, context="somewhere").export(file)
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnx" else sys)
+    monkeypatch.setattr("capstan.exporting.proving.find_spec", lambda name: None if name == "onnx" else sys)
     with pytest.raises(MissingExtraError, match=r"'capstan-mlops\[onnx\]'"):
         system.export(file, version="v1")
     assert file.read_bytes() == b"old"
