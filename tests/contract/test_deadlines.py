@@ -131,8 +131,10 @@ def users(state: StateDir, store: SqliteStore) -> None:
     intake, rng = Intake(state.root / "collector", state.root / "systems"), random.Random(5)
     payloads, labels = [], []
     for day in range(4, 12):
+        # At noon where the flights are: the minutes before midnight would be of a day of their own.
+        noon = (now - timedelta(days=day)).replace(hour=17, minute=0)
         for number in range(40):
-            when = now - timedelta(days=day, minutes=number)
+            when = noon - timedelta(minutes=number)
             name = f"u{day}-{number}"
             said = rng.uniform(0.2, 0.8)
             payloads.append(payload(name, "v1", "champion", when, said, arm="v1", unit=f"tail-{name}"))
