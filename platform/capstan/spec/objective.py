@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from capstan.spec.grammar import ColumnName, SpecModel, Text
 from capstan.spec.rule import Cel, part_rule, require
 from capstan.spec.tasks import TASK_FACTS, TASKS_LATER, USUAL_THRESHOLD, VALUE, MetricFacts, TaskFacts
-from capstan.spec.units import Number, PositiveDuration, Quantity
+from capstan.spec.units import Number, PositiveDuration, Quantity, Share, Whole
 from capstan.spec.value import AnswerValue, ClassText
 
 
@@ -103,6 +103,11 @@ class Objective(SpecModel):
         description="What it is good for, in the words of those who pay for it; shown on the page.",
         examples=["Warn passengers early"],
     )
+    ml: Text | None = Field(
+        None,
+        description="What the model is asked, so that the business gets it; shown on the card of a version.",
+        examples=["Order tomorrow's flights by how likely they are late"],
+    )
     task: TaskName = Field(
         description="Kind of prediction; decides metrics, losses and the shape of answers.",
         examples=["BinaryClassification"],
@@ -191,8 +196,27 @@ class TrainingCost(SpecModel):
     currency: Text = Field("", description="Unit in which both are told, such as $.", examples=["$"])
 
 
+class Scale(SpecModel):
+    """How much is expected. It is told on the card of each version; nothing is held to it."""
+
+    users: Whole | None = Field(
+        None, ge=1, description="Who is served. Without it nothing is told.", examples=[100_000]
+    )
+    items: Whole | None = Field(
+        None, ge=1, description="What there is to choose from. Without it nothing is told.", examples=[5000]
+    )
+    requests_per_day: Number | None = Field(
+        None, gt=0, description="Requests of a day. Without it nothing is told.", examples=[2_000_000]
+    )
+    growth_per_month: Share | None = Field(
+        None,
+        description="By which share of a month's requests the next month has more. Without it they stay as many.",
+        examples=["10%"],
+    )
+
+
 class Requirements(SpecModel):
-    """Bounds that a version must keep to be promoted."""
+    """Bounds that a version must keep to be promoted, and what it is made for."""
 
     latency_p99: PositiveDuration | None = Field(
         None,
@@ -210,6 +234,11 @@ class Requirements(SpecModel):
             "`onnx`."
         ),
         examples=["OnDevice"],
+    )
+    scale: Scale = Field(
+        default_factory=Scale,
+        description="How much is expected: users, items, requests and their growth. Told on the card, not enforced.",
+        examples=[{"requestsPerDay": 2_000_000, "growthPerMonth": "10%"}],
     )
     model_size: Quantity | None = Field(
         None,

@@ -51,6 +51,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     home = write_home(tmp_path_factory.mktemp("visits") / "home")
     written: dict[str, Any] = deepcopy(document(choose={"metric": "rocAuc"}))
     written["spec"]["objective"]["business"] = f"Warn early {EVIL}"
+    written["spec"]["objective"]["ml"] = "Order visits by how likely they are late"
+    written["spec"]["requirements"] = {"scale": {"users": 1234}}
     written["spec"]["training"]["candidates"] = DOCUMENT["spec"]["training"]["candidates"][:2]
     written["spec"]["evaluation"]["gates"] = [{"metric": "rocAuc", "min": 0.6}]
     return Trained(tmp_path_factory.mktemp("card"), home, written)
@@ -71,6 +73,11 @@ def test_it_tells_what_was_measured_with_intervals(html: str, trained: Trained) 
     assert '<b class="good">passed</b>' in html
     assert "No fairness between groups was asked for" in html
     assert f"{trained.evaluation['rows']:,} test rows" in html
+
+
+def test_it_tells_what_the_file_asks_and_expects(html: str) -> None:
+    assert "Order visits by how likely they are late" in html
+    assert "1,234 users" in html
 
 
 def test_it_draws_how_good_how_calibrated_and_how_the_answer_moves(html: str) -> None:

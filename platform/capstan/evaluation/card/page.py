@@ -14,6 +14,7 @@ from typing import Any
 
 from capstan.domain.training import GateOutcome
 from capstan.evaluation import html_file
+from capstan.evaluation.card.asked import asked_of
 from capstan.evaluation.card.story import Moment, story_html
 from capstan.spec.system import MLSystemSpec
 from capstan.spec.tasks import TaskFacts
@@ -91,11 +92,13 @@ def _purpose(card: Card) -> str:
     return html_file.facts(
         [
             ("purpose", objective.business),
+            ("asked of the model", objective.ml),
             ("task", objective.task),
             ("predicts", objective.target),
             ("classes", ", ".join(map(str, classes))),
             ("answers the last class from", threshold if len(classes) == 2 else None),
             ("models", ", ".join(str(one["name"]) for one in learnt.get("models") or ())),
+            *asked_of(card.spec.requirements, card.as_of),
         ]
     )
 
