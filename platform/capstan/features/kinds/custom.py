@@ -10,7 +10,7 @@ import numpy as np
 
 from capstan.errors import InvalidDataError
 from capstan.features.columns import Floats, numbers, texts, type_of
-from capstan.features.kinds.kind import RowPlace
+from capstan.features.kinds.kind import PlainNumbers, RowPlace
 from capstan.features.values import ColumnType, category, number
 from capstan.own_code import made_by, require_methods, require_saveable
 
@@ -85,7 +85,7 @@ class CustomSettings:
 
 
 @dataclass(frozen=True)
-class FittedCustom:
+class FittedCustom(PlainNumbers):
     settings: CustomSettings
     type: ColumnType
     """What the column held in training; every later value is read as one of it."""
@@ -96,19 +96,6 @@ class FittedCustom:
     def names(self) -> tuple[str, ...]:
         name = self.settings.name
         return (name,) if self.outputs == 1 else tuple(f"{name}[{index}]" for index in range(self.outputs))
-
-    @property
-    def is_code(self) -> bool:
-        return False
-
-    @property
-    def is_one_hot(self) -> bool:
-        return False
-
-    @property
-    def known(self) -> None:
-        """Only the transformer knows what it tells apart."""
-        return None
 
     def transform(self, table_column: Any) -> Floats:
         return self._made(self.settings.values(table_column, self.type))

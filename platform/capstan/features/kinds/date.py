@@ -11,7 +11,7 @@ import numpy as np
 from capstan.errors import InvalidDataError
 from capstan.features.columns import Floats, type_of
 from capstan.features.dates import NO_PART, PARTS, parts_of, parts_of_column
-from capstan.features.kinds.kind import RowPlace
+from capstan.features.kinds.kind import PlainNumbers, RowPlace
 from capstan.features.values import ColumnType, is_missing
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class DateSettings:
 
 
 @dataclass(frozen=True)
-class FittedDate:
+class FittedDate(PlainNumbers):
     settings: DateSettings
     type: ColumnType
     """Of moments, also where training saw none."""
@@ -80,19 +80,6 @@ class FittedDate:
         name, ends = self.settings.name, (".sin", ".cos") if self.settings.cyclic else ("",)
         parts = [f"{name}.{part}{end}" for part in self.settings.parts for end in ends]
         return (*parts, f"{name}=missing") if self.settings.indicator else tuple(parts)
-
-    @property
-    def is_code(self) -> bool:
-        return False
-
-    @property
-    def is_one_hot(self) -> bool:
-        return False
-
-    @property
-    def known(self) -> None:
-        """Any moment has parts."""
-        return None
 
     def transform(self, table_column: Any) -> Floats:
         found = parts_of_column(table_column, self.settings.zone, self.settings.parts)

@@ -19,7 +19,7 @@ from capstan.errors import InvalidDataError, UnfitValueError
 from capstan.features.columns import Floats, texts, type_of
 from capstan.features.images import UnreadableImageError
 from capstan.features.kinds.image import ImageSettings
-from capstan.features.kinds.kind import RowPlace
+from capstan.features.kinds.kind import PlainNumbers, RowPlace
 from capstan.features.values import ColumnType, category
 from capstan.own_code import made_by, require_saveable
 
@@ -111,7 +111,7 @@ class EmbeddedSettings:
 
 
 @dataclass(frozen=True)
-class FittedEmbedded:
+class FittedEmbedded(PlainNumbers):
     settings: EmbeddedSettings
     type: ColumnType
     """What the column held in training; every later value is read as one of it."""
@@ -127,19 +127,6 @@ class FittedEmbedded:
     def names(self) -> tuple[str, ...]:
         name = self.settings.name
         return (*(f"{name}[{index}]" for index in range(self.outputs)), f"{name}=missing")
-
-    @property
-    def is_code(self) -> bool:
-        return False
-
-    @property
-    def is_one_hot(self) -> bool:
-        return False
-
-    @property
-    def known(self) -> None:
-        """Only the function knows what it tells apart."""
-        return None
 
     def transform(self, table_column: Any) -> Floats:
         given = texts(table_column, self.type).tolist()

@@ -16,7 +16,7 @@ import numpy as np
 from capstan.errors import InvalidDataError, UnfitValueError
 from capstan.features.columns import Floats, texts, type_of
 from capstan.features.images import WIDEST, Limits, Pixels, UnreadableImageError, pixels_of
-from capstan.features.kinds.kind import Kind, RowPlace
+from capstan.features.kinds.kind import Kind, PlainNumbers, RowPlace
 from capstan.features.values import ColumnType, category
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class ImageSettings:
 
 
 @dataclass(frozen=True)
-class FittedImage:
+class FittedImage(PlainNumbers):
     settings: ImageSettings
     type: ColumnType
     """What the column held in training; every later value is read as one of it."""
@@ -136,19 +136,6 @@ class FittedImage:
             ),
             f"{settings.name}=missing",
         )
-
-    @property
-    def is_code(self) -> bool:
-        return False
-
-    @property
-    def is_one_hot(self) -> bool:
-        return False
-
-    @property
-    def known(self) -> None:
-        """Any image has pixels."""
-        return None
 
     def transform(self, table_column: Any) -> Floats:
         fill, given = self._filler(), texts(table_column, self.type)

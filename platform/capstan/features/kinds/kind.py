@@ -97,6 +97,22 @@ class FittedFeature(Protocol):
         ...
 
 
+class PlainNumbers:
+    """What fitted features have in common that take whatever value and make numbers of it, no code of a category."""
+
+    @property
+    def is_code(self) -> bool:
+        return False
+
+    @property
+    def is_one_hot(self) -> bool:
+        return False
+
+    @property
+    def known(self) -> None:
+        return None
+
+
 class Kind(Protocol):
     """One feature, not yet fitted. Plain data: it is pickled with the model, and the spec is not imported for it."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from capstan.features.columns import Floats, as_floats, numbers, type_of
-from capstan.features.kinds.kind import Booleans, RowPlace
+from capstan.features.kinds.kind import Booleans, PlainNumbers, RowPlace
 from capstan.features.values import ColumnType, number
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class NumericSettings:
 
 
 @dataclass(frozen=True)
-class FittedNumeric:
+class FittedNumeric(PlainNumbers):
     settings: NumericSettings
     type: ColumnType
     """What the column held in training."""
@@ -119,22 +119,9 @@ class FittedNumeric:
         return (name, f"{name}=missing") if self.settings.indicator else (name,)
 
     @property
-    def is_code(self) -> bool:
-        return False
-
-    @property
-    def is_one_hot(self) -> bool:
-        return False
-
-    @property
     def is_straight(self) -> bool:
         """Whether its one output is the value, moved and stretched, so that many such columns can be one matrix."""
         return self.edges is None and self.settings.scale != "Log" and not self.settings.indicator
-
-    @property
-    def known(self) -> None:
-        """Any number is one that it can be asked about."""
-        return None
 
     def transform(self, table_column: Any) -> Floats:
         values = numbers(table_column, self.settings.column, self.type)

@@ -16,7 +16,7 @@ from sklearn.utils import murmurhash3_32
 
 from capstan.features.columns import Floats, codes, texts, type_of
 from capstan.features.kinds.embedded import EmbeddedSettings
-from capstan.features.kinds.kind import RowPlace
+from capstan.features.kinds.kind import PlainNumbers, RowPlace
 from capstan.features.values import ColumnType, category
 from capstan.features.words import terms_of
 
@@ -98,7 +98,7 @@ def _evenly(given: list[str], most: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class FittedText:
+class FittedText(PlainNumbers):
     settings: TextSettings
     type: ColumnType
     """What the column held in training; every later value is read as one of it."""
@@ -113,19 +113,6 @@ class FittedText:
         if self.settings.encode == "Hashing":
             return (*(f"{name}#{bucket}" for bucket in range(self.settings.buckets)), f"{name}=missing")
         return (*(f"{name}:{word}" for word in self.words), f"{name}=missing")
-
-    @property
-    def is_code(self) -> bool:
-        return False
-
-    @property
-    def is_one_hot(self) -> bool:
-        return False
-
-    @property
-    def known(self) -> None:
-        """Any text has words."""
-        return None
 
     def transform(self, table_column: Any) -> Floats:
         weigh, given = self._weigher(), texts(table_column, self.type)
