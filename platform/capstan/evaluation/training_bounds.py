@@ -22,7 +22,7 @@ def judge_training(requirements: Requirements, seconds: float | None) -> list[Ga
         cost = requirements.training_cost
 
         def in_money(value: float) -> str:
-            return "not known" if not math.isfinite(value) else f"{value:.4g} {cost.currency}".rstrip()
+            return "not known" if not math.isfinite(value) else f"{value:.4g} {cost.currency or ''}".rstrip()
 
         spent = taken / 3600 * cost.per_hour
         found.append(judge_value("trainingCost", spent, most=cost.most, shown=in_money))

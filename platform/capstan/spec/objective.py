@@ -193,7 +193,9 @@ class TrainingCost(SpecModel):
     per_hour: Number = Field(
         gt=0, description="Price of one hour of the machine that trains.", examples=[1.2]
     )
-    currency: Text = Field("", description="Unit in which both are told, such as $.", examples=["$"])
+    currency: Text | None = Field(
+        None, description="Unit in which both are told. Without it they are plain numbers.", examples=["$"]
+    )
 
 
 class Scale(SpecModel):

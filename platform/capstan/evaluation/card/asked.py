@@ -24,7 +24,7 @@ def asked_of(requirements: Requirements, as_of: datetime) -> Iterator[tuple[str,
         yield "a training takes at most", format_duration(requirements.training_time)
     if requirements.training_cost is not None:
         cost = requirements.training_cost
-        yield "a training costs at most", f"{cost.most:g} {cost.currency}".rstrip()
+        yield "a training costs at most", f"{cost.most:g} {cost.currency or ''}".rstrip()
     expected = scale_in_words(requirements.scale, as_of)
     if expected:
         yield "made for", expected
