@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.conditions import without_nan
 from capstan.errors import InvalidDataError
 from capstan.spec.privacy import Anonymity
-
-_ROWS = "rows"
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,13 @@ class Alike:
 def rows_alike(table: pa.Table, asked: Anonymity) -> Alike:
     """What rows have in common; a missing value of `by` is a value of its own, one of `sensitive` is none."""
     by, sensitive = list(asked.by), list(asked.sensitive)
-    chosen = pa.table(
-        {
-            **{f"by{at}": _comparable(table[name]) for at, name in enumerate(by)},
-            **{f"of{at}": _comparable(table[name]) for at, name in enumerate(sensitive)},
-        }
+    chosen = without_nan(
+        pa.table(
+            {
+                **{f"by{at}": table[name] for at, name in enumerate(by)},
+                **{f"of{at}": table[name] for at, name in enumerate(sensitive)},
+            }
+        )
     )
     counted = pc.CountOptions(mode="only_valid")
     found = chosen.group_by([f"by{at}" for at in range(len(by))]).aggregate(
@@ -93,10 +94,3 @@ def _rows_below(rows: pa.ChunkedArray, counts: pa.ChunkedArray, bound: int | Non
     if bound is None:
         return 0
     return pc.sum(rows.filter(pc.less(counts, bound))).as_py() or 0
-
-
-def _comparable(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """NaN is a missing value."""
-    if pa.types.is_floating(values.type):
-        return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    return values.cast(pa.large_string()) if pa.types.is_dictionary(values.type) else values

@@ -72,7 +72,7 @@ def condition_holds(table: pa.Table, condition: str, zone: str, field: str) -> p
     place = "place"
     while place in {name.casefold() for name in table.column_names}:
         place += "_"
-    cases = _without_nan(table).append_column(place, pa.array(range(table.num_rows), pa.int64()))
+    cases = without_nan(table).append_column(place, pa.array(range(table.num_rows), pa.int64()))
     memory = int(_MEMORY_SHARE * machine_memory())
     with workspace(threads=1, memory=memory, zone=zone) as connection:
         connection.register("cases", cases)
@@ -101,7 +101,7 @@ def condition_holds(table: pa.Table, condition: str, zone: str, field: str) -> p
     return pc.fill_null(found.combine_chunks(), True)
 
 
-def _without_nan(table: pa.Table) -> pa.Table:
+def without_nan(table: pa.Table) -> pa.Table:
     """NaN is a missing value, and DuckDB takes it for the largest number."""
     for index, name in enumerate(table.column_names):
         values = table.column(index)

@@ -40,12 +40,12 @@ def clusters_of(predictions: Predictions) -> npt.NDArray[Any]:
     return texts
 
 
-def _crossed(truth: Truth, predictions: Predictions) -> tuple[Groups, int, int]:
-    """Of rows that have a label the cell of label and cluster of each, and how many labels and clusters there are."""
+def crossed(truth: Truth, predictions: Predictions) -> tuple[Groups, npt.NDArray[Any], npt.NDArray[Any]]:
+    """Of rows that have a label the cell of label and cluster of each, row by row, and the names of both."""
     labels, of_label = np.unique(truth.astype(str), return_inverse=True)
     clusters, of_cluster = np.unique(clusters_of(predictions), return_inverse=True)
     cells: Groups = (of_label.reshape(-1) * len(clusters) + of_cluster.reshape(-1)).astype(np.int64)
-    return cells, len(labels), len(clusters)
+    return cells, labels, clusters
 
 
 def _of_counts(name: str, finish: Callable[[Floats], Floats]) -> Metric:
@@ -55,19 +55,20 @@ def _of_counts(name: str, finish: Callable[[Floats], Floats]) -> Metric:
         known = is_known(truth)
         if not known.any():
             return math.nan
-        cells, labels, clusters = _crossed(truth[known], predictions.rows(known))
+        cells, labels, clusters = crossed(truth[known], predictions.rows(known))
         counted = None if weights is None else weights[known]
-        counts = np.bincount(cells, weights=counted, minlength=labels * clusters).astype(np.float64)
-        return float(finish(counts.reshape(1, labels, clusters))[0])
+        size = len(labels) * len(clusters)
+        counts = np.bincount(cells, weights=counted, minlength=size).astype(np.float64)
+        return float(finish(counts.reshape(1, len(labels), len(clusters)))[0])
 
     def resampled(truth: Truth, predictions: Predictions, place: Place, weights: DayWeights) -> Floats:
         known = is_known(truth)
         if not known.any():
             return np.full(len(weights), np.nan)
-        cells, labels, clusters = _crossed(truth[known], predictions.rows(known))
-        size, days = labels * clusters, weights.shape[1]
+        cells, labels, clusters = crossed(truth[known], predictions.rows(known))
+        size, days = len(labels) * len(clusters), weights.shape[1]
         by_day = np.bincount(place[known] * size + cells, minlength=days * size).reshape(days, size)
-        return finish((weights @ by_day).reshape(-1, labels, clusters))
+        return finish((weights @ by_day).reshape(-1, len(labels), len(clusters)))
 
     made = of_rows(CLUSTERS.metric(name), value, resampled)
     return replace(made, judges=is_known, wants="a label")

@@ -21,6 +21,7 @@ from capstan.tasks.cluster_metrics import (
     SILHOUETTE,
     cluster_metrics,
     clusters_of,
+    crossed,
     is_known,
 )
 from capstan.tasks.disclosure import of_categories
@@ -273,11 +274,8 @@ def _table(predictions: Predictions) -> Mapping[str, Any]:
 
 def _contingency(truth: Truth, predictions: Predictions, notes: Sequence[str]) -> Mapping[str, Any]:
     """How often each label fell into each cluster: a table of a task's details."""
-    labels, of_label = np.unique(truth.astype(str), return_inverse=True)
-    clusters, of_cluster = np.unique(clusters_of(predictions), return_inverse=True)
-    cells = np.bincount(
-        of_label.reshape(-1) * len(clusters) + of_cluster.reshape(-1), minlength=len(labels) * len(clusters)
-    ).reshape(len(labels), len(clusters))
+    cell, labels, clusters = crossed(truth, predictions)
+    cells = np.bincount(cell, minlength=len(labels) * len(clusters)).reshape(len(labels), len(clusters))
     rows, columns = _largest_first(cells.sum(axis=1)), _largest_first(cells.sum(axis=0))
     chosen = cells[np.ix_(rows, columns)]
     left_out = int(cells.sum() - chosen.sum())
