@@ -24,6 +24,7 @@ PEERS = {
     "polars": ("polars", "psutil"),
     "pyspark": ("pyspark==4.*", "psutil"),
     "lightgbm": ("lightgbm", "psutil"),
+    "py-spy": ("py-spy==0.4.*",),
     "nannyml": ("nannyml==0.13.*", "pandas<3", "statsmodels", "setuptools<81"),
 }
 

@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sent_payloads import Record, records, written
 
 from capstan.domain.payload_limits import LARGEST_BATCH
@@ -213,6 +215,43 @@ def test_names_of_columns_count_in_what_the_collector_takes_at_once() -> None:
         taken += sum(part.rows for part in batch)
         assert len(body_of(batch)) <= LARGEST_BATCH
     assert (taken, log._rows, log._bytes, log.lost) == (900, 0, 0, 0)
+
+
+KINDS = {
+    "as it was sent": {"sent": b"[1]"},
+    "written anew": {},
+    "refused": {"status": 422, "rows": [], "sent": b"[1]"},
+    "many": {"rows": [{"distance": 1}] * 3},
+    "many, unsound": {"rows": [{"distance": 1}] * 3, "status": 500, "outputs": None},
+    "no JSON": {"inputs": {"distance": object()}},
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    kinds=st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.integers(1, 130)), max_size=6),
+    buffer_rows=st.sampled_from([5, 100, 10_000]),
+)
+def test_whatever_kinds_of_requests_follow_each_other_their_rows_stay_in_order_and_are_lost_or_sent(
+    kinds: list[tuple[str, int]], buffer_rows: int
+) -> None:
+    log = log_to(1, "distance", buffer_rows=buffer_rows)
+    expected: list[str] = []
+    for kind, times in kinds:
+        for _ in range(times):
+            changes = KINDS[kind]
+            count = max(1, len(changes.get("rows", [0])))
+            add(log, len(expected), **changes)
+            expected += [f"r-{len(expected)}"] * count if kind != "no JSON" else [""]
+    kept: list[Record] = []
+    while batch := log._next_batch():
+        kept += records(body_of(batch))
+        log._sent()
+    assert len(kept) + log.lost == log.produced == len(expected)
+    assert [one.request_id for one in kept] == [expected[one.sequence - 1] for one in kept]
+    assert [one.sequence for one in kept] == sorted({one.sequence for one in kept})
+    if buffer_rows > len(expected):
+        assert log.lost == expected.count("")
 
 
 def test_the_buffer_is_bounded_in_bytes_too_and_drops_the_oldest() -> None:
