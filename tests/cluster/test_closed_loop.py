@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cluster.access import reached, tokens
+from cluster.access import forwarded, reached, tokens
 from cluster.loop.installed import installed
 from cluster.loop.parcels import NAME, past, write_table
 from cluster.loop.story import Story
@@ -29,6 +29,7 @@ from embedded.faulty import make_faulty
 from scipy.stats import binomtest
 
 from capstan.adapters.kubernetes.client import KubeClient
+from capstan.cluster.names import ALERTMANAGER_PORT
 from capstan.domain.versions import VersionName
 from capstan_operator import rights
 
@@ -86,6 +87,21 @@ def assert_share(asked: Asked, version: str, percent: int) -> None:
     )
 
 
+def assert_people_are_told(story: Story) -> None:
+    """The stack's Prometheus has found the system's own Alertmanager, which tries to tell the receivers of the file."""
+    names = story.watched.names
+    with forwarded(story.namespace, f"deployment/{names.alertmanager}", ALERTMANAGER_PORT) as port:
+
+        def tried(integration: str) -> bool:
+            told = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+            name = f'alertmanager_notifications_total{{integration="{integration}"'
+            counts = [float(line.rpartition(" ")[2]) for line in told.splitlines() if line.startswith(name)]
+            return sum(counts) > 0
+
+        # The Secret of the other one was never made.
+        story.watched.eventually(lambda: tried("webhook"), 90, "a receiver of the file is told")
+
+
 def test_one_file_becomes_a_served_model(story: Story) -> None:
     write_table(
         story.folder / "data" / "past.csv", past(datetime.now(UTC), minutes=40, per_second=20, seed=1)
@@ -122,6 +138,7 @@ def test_drift_starts_one_retraining_that_is_promoted_step_by_step(story: Story)
     assert "DriftDetected" not in watched.told(after=before), "no alarm while nothing has changed"
     story.users.moved = True
     watched.eventually(lambda: "DriftDetected" in watched.told(after=before), 300, "a drift alert")
+    assert_people_are_told(story)
     # What happened since is in the warehouse by now.
     write_table(story.folder / "data" / "recent.csv", list(story.users.rows))
     story.push()

@@ -15,10 +15,16 @@ import httpx
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from contract.test_alert_rules import flights
 
 from capstan.adapters.alertmanager.server import AlertmanagerServer, AlertmanagerSettings
-from capstan.adapters.processes.children import ProcessSupervisor
+from capstan.adapters.processes import programs as tools
+from capstan.adapters.processes.children import ProcessSpec, ProcessSupervisor
 from capstan.adapters.processes.ports_in_use import free_port
+from capstan.cluster.names import SECRETS_MOUNT, SystemNames
+from capstan.cluster.objects.notifying import alertmanager_config
+from capstan.domain.versions import SystemName
+from capstan.spec import parse
 from capstan.spec.receivers import Receiver
 from capstan.testing.ports.waiting import eventually
 
@@ -190,5 +196,58 @@ def test_people_are_told_by_severity_and_the_loop_of_everything(tmp_path: Path, 
         assert "sesame" not in (tmp_path / "alertmanager" / "alertmanager.yml").read_text()
         manager.set_receivers("flights", (), tmp_path / "secrets")
         assert "pager" not in (tmp_path / "alertmanager" / "alertmanager.yml").read_text()
+    finally:
+        supervisor.stop_all()
+
+
+def test_in_a_cluster_people_are_told_of_their_own_system_alone_and_a_missing_secret_stops_nobody_else(
+    tmp_path: Path, mailbox: Mailbox
+) -> None:
+    """The file that the operator writes, its folder of Secrets elsewhere; a token comes after the start."""
+    people = [
+        {
+            "name": "on-call",
+            "webhook": {
+                "url": mailbox.url("on-call"),
+                "tokenFrom": {"secretKeyRef": {"name": "pager", "key": "token"}},
+            },
+        },
+        {"name": "team", "webhook": {"url": mailbox.url("team")}},
+        {"name": "channel", "slack": {"urlFrom": {"secretKeyRef": {"name": "slack", "key": "url"}}}},
+    ]
+    document = flights().model_dump(mode="json", by_alias=True, exclude_unset=True)
+    document["spec"]["monitoring"]["receivers"] = people
+    names = SystemNames("team-a", SystemName("flight-delays"))
+    content = alertmanager_config(parse(document, base_dir=Path()), names)
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(content.replace(SECRETS_MOUNT, str(tmp_path / "secrets")))
+    supervisor = ProcessSupervisor(tmp_path / "processes", tmp_path / "logs")
+    program, port = tools.find("alertmanager"), free_port()
+    flags = ("--cluster.listen-address=", f"--storage.path={tmp_path}/data", f"--config.file={file}")
+    argv = (str(program), *flags, f"--web.listen-address=127.0.0.1:{port}")
+    address = f"http://127.0.0.1:{port}"
+    supervisor.ensure(
+        ProcessSpec("alertmanager", argv, {}, tools.working_folder(program), f"{address}/-/ready")
+    )
+    try:
+        supervisor.wait_healthy("alertmanager", 30.0)
+        (tmp_path / "secrets" / "pager").mkdir(parents=True)
+        (tmp_path / "secrets" / "pager" / "token").write_text("sesame")
+
+        def fire(namespace: str, system: str) -> None:
+            labels = {"alertname": "DriftDetected", "severity": "warning", "system": system}
+            alert = {"labels": {**labels, "namespace": namespace}}
+            httpx.post(f"{address}/api/v2/alerts", json=[alert], trust_env=False).raise_for_status()
+
+        fire("team-b", "flight-delays")
+        fire("team-a", "other")
+        fire("team-a", "flight-delays")
+        eventually(lambda: bool(mailbox.to("on-call") and mailbox.to("team")), seconds=60)
+        ((token, body),) = mailbox.to("on-call")
+        assert token == "Bearer sesame"
+        assert [one["labels"]["namespace"] for one in body["alerts"]] == ["team-a"]
+        assert [one["labels"]["system"] for one in body["alerts"]] == ["flight-delays"]
+        ((_, told),) = mailbox.to("team")
+        assert told["alerts"] == body["alerts"]
     finally:
         supervisor.stop_all()

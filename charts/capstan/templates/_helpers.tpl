@@ -55,6 +55,7 @@ object-storage-keys
 {{- range $image := list "operator" "serving" "python" "gateway" -}}
 {{- $_ := set $images $image (include "capstan.image" (dict "root" $ "image" $image)) -}}
 {{- end -}}
+{{- with .Values.images.override.alertmanager }}{{- $_ := set $images "alertmanager" . }}{{- end -}}
 {{- $_ := set $images "router" (include "capstan.image" (dict "root" $ "image" "bandit-router")) -}}
 {{- $settings := dict
   "namespace" $ns

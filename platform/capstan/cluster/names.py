@@ -35,6 +35,7 @@ EXECUTOR_PORT = 8000
 """Port of Seldon's executor beside a model."""
 COLLECTOR_PORT = 8081
 MONITOR_PORT = 8082
+ALERTMANAGER_PORT = 9093
 
 DATA_MOUNT = "/data"
 """Folder that relative paths of the file are relative to."""
@@ -133,6 +134,11 @@ class SystemNames:
     @property
     def monitor(self) -> str:
         return f"{self.system}-monitor"
+
+    @property
+    def alertmanager(self) -> str:
+        """Name of the Deployment and ConfigMap of the Alertmanager that tells the people of the file."""
+        return f"{self.system}-alertmanager"
 
     @property
     def rules(self) -> str:

@@ -29,6 +29,8 @@ class Images(_Settings):
     gateway: str = f"{REPOSITORY}/capstan-gateway:{RELEASE}"
     router: str = f"{REPOSITORY}/capstan-bandit-router:{RELEASE}"
     """The router of a bandit that draws each request; only systems with such a step need it."""
+    alertmanager: str = "docker.io/prom/alertmanager:v0.28.1"
+    """Tells the people of `monitoring.receivers` where the Prometheus operator is not installed."""
     version: str = ""
     """Image that `capstan image` made of a version, such as `ghcr.io/me/{system}:{digest}`, filled in by name and first
     12 digits of the Bento's digest; empty: the generic serving image, which fetches the Bento."""

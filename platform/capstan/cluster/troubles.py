@@ -19,7 +19,7 @@ FIRST_RULES_SECONDS = 240.0
 """Seconds for which rules that are only written are no trouble: a mounted ConfigMap follows within a minute or
 two.
 """
-_PARTS = frozenset({"gateway", "collector", "monitor"})
+_PARTS = frozenset({"gateway", "collector", "monitor", "alertmanager"})
 
 
 def part_of(document: Object) -> str:

@@ -117,3 +117,13 @@ class Receiver(OneOf):
             {"to": "ops@example.com", "sender": "capstan@example.com", "server": "smtp.example.com:587"}
         ],
     )
+
+    @property
+    def secrets(self) -> tuple[ValueFrom, ...]:
+        """What telling it needs to be told in secret."""
+        named = (
+            None if self.webhook is None else self.webhook.token_from,
+            None if self.slack is None else self.slack.url_from,
+            None if self.email is None else self.email.password_from,
+        )
+        return tuple(secret for secret in named if secret is not None)

@@ -40,14 +40,15 @@ def stack_options() -> list[str]:
 
 def operator_options(systems: str) -> list[str]:
     """For systems of one namespace, so that installations beside each other do not meet."""
-    return _set(
-        {
-            "images.registry": REGISTRY,
-            "images.tag": TAG,
-            "watchNamespaces": f"{{{systems}}}",
-            "userRoles": "false",
-        }
-    )
+    values = {
+        "images.registry": REGISTRY,
+        "images.tag": TAG,
+        "watchNamespaces": f"{{{systems}}}",
+        "userRoles": "false",
+    }
+    if STACK_IS_LOCAL:
+        values["images.override.alertmanager"] = image("test-alertmanager")
+    return _set(values)
 
 
 def install(namespace: str, systems: str | None = None) -> None:

@@ -27,13 +27,16 @@ class People:
     receivers: Sequence[Receiver] = ()
     secrets: Path = Path()
     """Folder with a file NAME/KEY for each secret."""
+    namespace: str | None = None
+    """Of the system in a cluster, where others may be called as it is; None: on one machine."""
 
     def routes(self, system: str) -> list[Json]:
         """Below the root, which the loop's own notifications have."""
+        own = [f'system="{system}"', *([] if self.namespace is None else [f'namespace="{self.namespace}"'])]
         return [
             {
                 "receiver": f"{system}/{receiver.name}",
-                "matchers": [f'system="{system}"', f'severity=~"{severities(receiver)}"'],
+                "matchers": [*own, f'severity=~"{severities(receiver)}"'],
                 "continue": True,
                 **GROUPS,
             }
@@ -48,7 +51,7 @@ class People:
 
     def _file(self, value: ValueFrom) -> str:
         secret = value.secret_key_ref
-        return str((self.secrets / secret.name / secret.key).resolve())
+        return str(self.secrets.absolute() / secret.name / secret.key)
 
     def _document(self, receiver: Receiver) -> Json:
         if receiver.webhook is not None:

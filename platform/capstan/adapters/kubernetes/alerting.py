@@ -70,6 +70,44 @@ class OperatorAlerting:
         """Do nothing: owned objects are deleted with their owner."""
 
 
+class ToldPeople:
+    """The Alertmanager that tells a system's people, beside what brings its rules into force."""
+
+    def __init__(
+        self,
+        rules: Alerting,
+        kube: Kube,
+        namespace: str,
+        objects: Sequence[Object],
+        unwanted: Sequence[tuple[str, str]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`unwanted`: kind and name of what must not be there; no objects: nobody is to be told."""
+        self._rules = rules
+        self._kube = kube
+        self._namespace = namespace
+        self._objects = list(objects)
+        self._unwanted = list(unwanted)
+        self._clock = clock
+        self._done = float("-inf")
+
+    def ensure(self) -> str:
+        """Apply the objects now and then, or take away what is unwanted; returns what the rules still lack."""
+        if self._clock() - self._done >= APPLY_AGAIN_SECONDS:
+            for document in self._objects:
+                self._kube.apply(document)
+            for kind, name in self._unwanted:
+                if self._kube.get(kind, name, self._namespace) is not None:
+                    self._kube.delete(kind, name, self._namespace)
+            self._done = self._clock()
+        return self._rules.ensure()
+
+    def remove(self) -> None:
+        """Take the rules away; the Alertmanager is deleted with the system that owns it."""
+        self._rules.remove()
+
+
 @dataclass(frozen=True)
 class RuleFile:
     """One system's rules as a key of the ConfigMap that Prometheus mounts."""

@@ -70,12 +70,15 @@ def container(
     resources: Object | None = None,
     **more: Any,
 ) -> Object:
-    """A container without privileges and with a read-only root; `more` are probes, lifecycle, envFrom and alike."""
+    """A container without privileges and with a read-only root; `more` are probes, lifecycle, envFrom and alike.
+
+    No `argv`: the image says what it runs.
+    """
     document: Object = {
         "name": name,
         "image": image,
         "imagePullPolicy": images.pull_policy,
-        "command": list(argv),
+        **({"command": list(argv)} if argv else {}),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

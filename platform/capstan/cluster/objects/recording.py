@@ -35,6 +35,7 @@ from capstan.cluster.objects.pods import (
     token_volume,
     variables,
 )
+from capstan.cluster.objects.secrets import optional_volumes
 from capstan.cluster.objects.volumes import claim
 from capstan.cluster.settings import ClusterSettings
 from capstan.monitoring.pace import BY_ROWS, live_pace
@@ -138,7 +139,7 @@ def _collector_config(system: MLSystem, settings: ClusterSettings) -> bytes:
         "spec": f"{CONFIG_MOUNT}/spec.json",
         "flush_seconds": FLUSH_SECONDS,
         "silence_seconds": SILENCE_SECONDS,
-        **({"secrets": SECRETS_MOUNT, "secrets_made_by": MADE_BY} if _secrets(system) else {}),
+        **({"secrets": SECRETS_MOUNT, "secrets_made_by": MADE_BY} if any(_secrets(system)) else {}),
         "sync": settings.sync_record,
     }
     return orjson.dumps(document)
@@ -169,10 +170,7 @@ def _monitor_config(system: MLSystem, names: SystemNames, settings: ClusterSetti
 def _collector(
     system: MLSystem, names: SystemNames, settings: ClusterSettings, owner: Owner | None, config: bytes
 ) -> list[Object]:
-    secrets = _secrets(system)
-    mounts: list[Object] = (
-        [{"name": "secrets", "mountPath": SECRETS_MOUNT, "readOnly": True}] if secrets else []
-    )
+    secrets, mounts = _secrets(system)
     spec = pod(
         names,
         settings,
@@ -191,27 +189,13 @@ def _collector(
     return _component(names, owner, names.collector, "collector", COLLECTOR_PORT, spec, config)
 
 
-def _secrets(system: MLSystem) -> list[Object]:
-    """Secrets that other systems sign with, and the keys of pseudonyms.
+def _secrets(system: MLSystem) -> tuple[list[Object], list[Object]]:
+    """Volume and mount of the Secrets that other systems sign with, and of the keys of pseudonyms.
 
     One that is missing keeps its sender out, or labels of pseudonymised ids, and no payload.
     """
-    keys: dict[str, dict[str, None]] = {}
     signing = [webhook.secret_from for webhook in system.spec.retraining.webhooks.values()]
-    for one in (*signing, *system.spec.data.privacy.secrets):
-        secret = one.secret_key_ref
-        keys.setdefault(str(secret.name), {})[secret.key] = None
-    sources = [
-        {
-            "secret": {
-                "name": name,
-                "items": [{"key": key, "path": f"{name}/{key}"} for key in found],
-                "optional": True,
-            }
-        }
-        for name, found in keys.items()
-    ]
-    return [{"name": "secrets", "projected": {"sources": sources}}] if sources else []
+    return optional_volumes([*signing, *system.spec.data.privacy.secrets])
 
 
 def _monitor(

@@ -26,6 +26,11 @@ def privacy_volumes(system: MLSystem) -> tuple[list[Object], list[Object]]:
     return _volumes(_by_name(system.spec.data.privacy.secrets))
 
 
+def optional_volumes(secrets: Iterable[ValueFrom]) -> tuple[list[Object], list[Object]]:
+    """A volume with these Secrets, and its mount; a pod starts without those that are missing."""
+    return _volumes(_by_name(secrets), optional=True)
+
+
 def _by_name(secrets: Iterable[ValueFrom]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for secret in secrets:
@@ -36,11 +41,19 @@ def _by_name(secrets: Iterable[ValueFrom]) -> dict[str, list[str]]:
     return found
 
 
-def _volumes(secrets: Mapping[str, Sequence[str]]) -> tuple[list[Object], list[Object]]:
+def _volumes(
+    secrets: Mapping[str, Sequence[str]], *, optional: bool = False
+) -> tuple[list[Object], list[Object]]:
     if not secrets:
         return [], []
-    sources = [
-        {"secret": {"name": name, "items": [{"key": key, "path": f"{name}/{key}"} for key in keys]}}
+    sources: list[Object] = [
+        {
+            "secret": {
+                "name": name,
+                "items": [{"key": key, "path": f"{name}/{key}"} for key in keys],
+                **({"optional": True} if optional else {}),
+            }
+        }
         for name, keys in secrets.items()
     ]
     return (

@@ -17,6 +17,7 @@ from capstan.adapters.kubernetes.alerting import (
     OperatorAlerting,
     RuleFile,
     RuleReloader,
+    ToldPeople,
 )
 from capstan.adapters.kubernetes.store import KubeStore
 from capstan.adapters.kubernetes.troubles import PodTroubles
@@ -33,6 +34,7 @@ from capstan.cluster.names import (
     SystemNames,
 )
 from capstan.cluster.objects.alerting import WEBHOOK_TOKEN, alerting, in_force, rule_file, rule_key
+from capstan.cluster.objects.notifying import notifying, unwanted
 from capstan.cluster.objects.recording import READING, TOKEN_NAMES
 from capstan.cluster.render import fixed_objects, storage_keys
 from capstan.cluster.settings import ClusterSettings
@@ -227,7 +229,14 @@ class ClusterWiring:
             return OperatorAlerting(self._kube, alerting(system, names, self._settings, owner))
         content, asked = rule_file(system, names), in_force(system, names)
         file = RuleFile(rules.namespace, rules.name, rule_key(names), content, asked)
-        return MountedAlerting(self._kube, file, self._shared.reloader)
+        people = notifying(system, names, self._settings, owner)
+        return ToldPeople(
+            MountedAlerting(self._kube, file, self._shared.reloader),
+            self._kube,
+            names.namespace,
+            people,
+            () if people else unwanted(names),
+        )
 
 
 def bento_of(registry: MlflowRegistry, name: VersionName) -> tuple[str, Digest]:
