@@ -181,7 +181,12 @@ def tell_data(
     *,
     tables: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any] | None:
-    """The document, its report written; None where it could not be made, which is told: a run goes on without it."""
+    """The document, its report written; None of a backtest, which nobody reads.
+
+    None also where it could not be made, which is told: a run goes on without it.
+    """
+    if not job.places.is_served:
+        return None
     from capstan_pipelines.steps.data_drift import drift_from_champion
 
     try:

@@ -59,9 +59,10 @@ class Judged:
 def explained(judged: Judged, *, tried: Callable[[str, Callable[[], Any]], Any]) -> dict[str, Any]:
     """Documents, tables and curves. `tried` gives what a call returns, or None where it fails, and notes why.
 
-    Where `evaluation.explanations` is false there are curves of the test window only.
+    Where `evaluation.explanations` is false, and in a backtest, there are curves of the test window only.
     """
-    asked = judged.job.system.spec.evaluation.explanations
+    job = judged.job
+    asked = job.system.spec.evaluation.explanations and job.places.is_served
     told = tried if asked else _nothing
     found = told("importances", lambda: _importances(judged))
     contributions = told("contributions", lambda: _contributions(judged))

@@ -53,7 +53,9 @@ class Places:
     registry_model: str = ""
     """The system's name in MLflow; empty: as in the file."""
     is_served: bool = True
-    """False: of a backtest. Then the model is packaged without BentoML's build, and `unregistered` ends the run."""
+    """False: of a backtest. Then the model is packaged without BentoML's build, `unregistered` ends the run, and what
+    nobody would read is left out: explanations, the learning curve, the report of the data.
+    """
 
 
 class Job:
