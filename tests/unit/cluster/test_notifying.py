@@ -16,6 +16,8 @@ from capstan.cluster.names import Owner, SystemNames
 from capstan.cluster.objects.notifying import alertmanager_config, notifying, unwanted
 from capstan.cluster.settings import ClusterSettings
 from capstan.domain.versions import SystemName
+from capstan.errors import CapstanError
+from capstan.ports.kube import FIELD_MANAGER, Object
 from capstan.spec import MLSystem, parse
 
 GOLDEN = Path(__file__).parent / "objects" / "notifying.yaml"
@@ -79,8 +81,10 @@ class Rules:
 
     def __init__(self) -> None:
         self.is_removed = False
+        self.brought = 0
 
     def ensure(self) -> str:
+        self.brought += 1
         return ""
 
     def remove(self) -> None:
@@ -126,6 +130,30 @@ def test_it_is_applied_now_and_then_since_somebody_may_have_deleted_it() -> None
     clock.now += APPLY_AGAIN_SECONDS
     people.ensure()
     assert "Deployment" in kinds(kube)
+
+
+class Refusing(MemoryKube):
+    """A cluster in which a policy, or a quota, takes no Deployment."""
+
+    refuses = True
+
+    def apply(self, document: Object, *, manager: str = FIELD_MANAGER) -> Object:
+        if self.refuses and document["kind"] == "Deployment":
+            raise CapstanError("the API server refuses Deployment team/toy-alertmanager: exceeded quota")
+        return super().apply(document, manager=manager)
+
+
+def test_an_alertmanager_that_is_refused_is_told_and_keeps_no_rules_from_starting_trainings() -> None:
+    kube, rules = Refusing(), Rules()
+    people = ToldPeople(rules, kube, "team", notifying(telling(PEOPLE), NAMES, ClusterSettings(), OWNER), ())
+    assert people.ensure() == (
+        "nobody of monitoring.receivers is told: the API server refuses Deployment team/toy-alertmanager: "
+        "exceeded quota"
+    )
+    assert rules.brought == 1
+    kube.refuses = False
+    assert people.ensure() == ""
+    assert kinds(kube) == ["ConfigMap", "Deployment", "NetworkPolicy"]
 
 
 def test_the_rules_go_with_the_system() -> None:

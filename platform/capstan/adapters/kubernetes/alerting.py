@@ -93,15 +93,27 @@ class ToldPeople:
         self._done = float("-inf")
 
     def ensure(self) -> str:
-        """Apply the objects now and then, or take away what is unwanted; returns what the rules still lack."""
+        """Apply the objects now and then, or take away what is unwanted; returns what people and rules still lack.
+
+        Objects that are refused do not keep the rules away: trainings start whether or not anybody is told.
+        """
+        refused = ""
         if self._clock() - self._done >= APPLY_AGAIN_SECONDS:
-            for document in self._objects:
-                self._kube.apply(document)
-            for kind, name in self._unwanted:
-                if self._kube.get(kind, name, self._namespace) is not None:
-                    self._kube.delete(kind, name, self._namespace)
-            self._done = self._clock()
-        return self._rules.ensure()
+            try:
+                self._bring()
+            except UnavailableError:
+                raise
+            except CapstanError as error:
+                refused = f"nobody of monitoring.receivers is told: {error}"
+        return "; ".join(filter(None, (refused, self._rules.ensure())))
+
+    def _bring(self) -> None:
+        for document in self._objects:
+            self._kube.apply(document)
+        for kind, name in self._unwanted:
+            if self._kube.get(kind, name, self._namespace) is not None:
+                self._kube.delete(kind, name, self._namespace)
+        self._done = self._clock()
 
     def remove(self) -> None:
         """Take the rules away; the Alertmanager is deleted with the system that owns it."""
