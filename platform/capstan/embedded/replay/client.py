@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-import aiohttp
 import orjson
 import uvloop
+
+from capstan.embedded.replay.connections import Connections
 
 DEADLINE_SECONDS = 5.0
 """Seconds after which a request without a good answer has failed."""
@@ -78,10 +78,9 @@ class GatewayClient:
     """Sends predictions through the gateway; never retries, so a failure is one that a user would have seen."""
 
     def __init__(self, base_url: str, *, connections: int) -> None:
-        self._url = f"{base_url}/predict"
-        self._connections = connections
+        self._connections = Connections(f"{base_url}/predict", deadline_seconds=DEADLINE_SECONDS)
+        self._most = connections
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        self._session: aiohttp.ClientSession | None = None
 
     def send(
         self, predictions: Iterable[Prediction], *, stop: Callable[[], bool] = lambda: False
@@ -105,46 +104,36 @@ class GatewayClient:
         self._runner.run(self._send_when_due(planned, tell, stop))
 
     def close(self) -> None:
-        if self._session is not None:
-            self._runner.run(self._session.close())
+        self._connections.close()
         self._runner.close()
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=30),
-                timeout=aiohttp.ClientTimeout(total=DEADLINE_SECONDS),
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-            )
-        return self._session
 
     async def _send(self, predictions: Iterable[Prediction], stop: Callable[[], bool]) -> Answered:
         queue = iter(predictions)
         answered = Answered()
 
-        async def work(session: aiohttp.ClientSession) -> None:
+        async def work() -> None:
             for prediction in queue:
                 if stop():
                     return
-                answer = await self._ask(session, prediction)
+                answer = await self._ask(prediction)
                 answered.sent += 1
                 if answer.problem is not None:
                     answered.failed += 1
                     if len(answered.failures) < 20:
                         answered.failures.append(answer.problem)
 
-        await asyncio.gather(*itertools.starmap(work, [(self._opened(),)] * self._connections))
+        await asyncio.gather(*(work() for _ in range(self._most)))
         return answered
 
     async def _send_when_due(
         self, planned: Iterable[P], tell: Callable[[P, Answer, float], None], stop: Callable[[], bool]
     ) -> None:
-        session, free = self._opened(), asyncio.Semaphore(self._connections)
+        free = asyncio.Semaphore(self._most)
         start = time.monotonic()
 
         async def ask(request: P) -> None:
             try:
-                answer = await self._ask(session, request.prediction)
+                answer = await self._ask(request.prediction)
             finally:
                 free.release()
             tell(request, answer, time.monotonic() - start - request.due)
@@ -159,14 +148,12 @@ class GatewayClient:
                     async with asyncio.timeout(max(0.0, early + DEADLINE_SECONDS)):
                         await free.acquire()
                 except TimeoutError:
-                    busy = (
-                        f"not sent: all {self._connections} connections were busy for {DEADLINE_SECONDS:g} s"
-                    )
+                    busy = f"not sent: all {self._most} connections were busy for {DEADLINE_SECONDS:g} s"
                     tell(request, Answer(busy), time.monotonic() - start - request.due)
                 else:
                     group.create_task(ask(request))
 
-    async def _ask(self, session: aiohttp.ClientSession, prediction: Prediction) -> Answer:
+    async def _ask(self, prediction: Prediction) -> Answer:
         headers = {"content-type": "application/json"}
         if prediction.event_time:
             headers["x-capstan-event-time"] = prediction.event_time
@@ -175,25 +162,17 @@ class GatewayClient:
         if prediction.key:
             headers["x-capstan-key"] = prediction.key
         try:
-            async with session.post(self._url, data=prediction.body, headers=headers) as response:
-                body = await response.read()
-                if response.status != 200:
-                    return Answer(f"status {response.status}: {body[:200].decode(errors='replace')}")
-                document = orjson.loads(body)
-                answers = document["predictions"]
-                if not answers or not all(isinstance(one, dict) and _is_sound(one) for one in answers):
-                    return Answer(f"not a finite prediction: {body[:200].decode(errors='replace')}")
-                return Answer(
-                    None, str(document.get("version", "")), str(document.get("request_id", "")), answers
-                )
-        except (
-            aiohttp.ClientError,
-            TimeoutError,
-            orjson.JSONDecodeError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ) as error:
+            status, body = await self._connections.post(headers, prediction.body)
+            if status != 200:
+                return Answer(f"status {status}: {body[:200].decode(errors='replace')}")
+            document = orjson.loads(body)
+            answers = document["predictions"]
+            if not answers or not all(isinstance(one, dict) and _is_sound(one) for one in answers):
+                return Answer(f"not a finite prediction: {body[:200].decode(errors='replace')}")
+            return Answer(
+                None, str(document.get("version", "")), str(document.get("request_id", "")), answers
+            )
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             return Answer(f"{type(error).__name__}: {error}")
 
 
