@@ -59,11 +59,12 @@ class Judged:
 def explained(judged: Judged, *, tried: Callable[[str, Callable[[], Any]], Any]) -> dict[str, Any]:
     """Documents, tables and curves. `tried` gives what a call returns, or None where it fails, and notes why.
 
-    Where `evaluation.explanations` is false, and in a backtest, there are curves of the test window only.
+    Where `evaluation.explanations` is false there are curves of the test window only. Of a backtest there is the
+    learning curve besides, whose warnings belong to the story, and nothing that nobody reads.
     """
-    job = judged.job
-    asked = job.system.spec.evaluation.explanations and job.places.is_served
-    told = tried if asked else _nothing
+    is_asked = judged.job.system.spec.evaluation.explanations
+    told = tried if is_asked and judged.job.places.is_served else _nothing
+    judges_fit = tried if is_asked else _nothing
     found = told("importances", lambda: _importances(judged))
     contributions = told("contributions", lambda: _contributions(judged))
     order = [one.column for one in found] if found else list(_columns(judged))
@@ -72,7 +73,7 @@ def explained(judged: Judged, *, tried: Callable[[str, Callable[[], Any]], Any])
     task, rows = judged.cases.task, judged.cases
     # A share that is flagged is set and not learnt: no more of it is known of rows that were learnt from.
     is_learnt = metric.name != task.facts.chosen_without_labels
-    quality = told("learning curve", lambda: _learning(judged)) if is_learnt else None
+    quality = judges_fit("learning curve", lambda: _learning(judged)) if is_learnt else None
     curves = tried("curves", lambda: curves_of(task, rows.truth, judged.predictions)) or []
     return {
         "importances": [asdict(one) for one in found or ()],

@@ -54,7 +54,7 @@ class Places:
     """The system's name in MLflow; empty: as in the file."""
     is_served: bool = True
     """False: of a backtest. Then the model is packaged without BentoML's build, `unregistered` ends the run, and what
-    nobody would read is left out: explanations, the learning curve, the report of the data.
+    nobody would read is left out: explanations, the report of the data.
     """
 
 
