@@ -73,6 +73,26 @@ def test_labels_are_kept_under_every_key_that_is_there_and_counted_once(
     assert ids == {keys.pseudonym(name, number) for name in ("Ann Miller", "Bob Smith") for number in (1, 2)}
 
 
+def test_what_is_kept_under_two_keys_is_counted_once_also_after_a_restart(
+    intake: Intake, tmp_path: Path
+) -> None:
+    keep(tmp_path, ONE, TWO)
+    event = {"eventId": "e1", "event": "click", "unit": "Millers", "at": NOON.isoformat()}
+
+    def counts(of: Intake) -> tuple[int, ...]:
+        ledger = of.ledger
+        return (ledger.labels, ledger.label_duplicates, ledger.events, ledger.event_duplicates)
+
+    labels(intake, "Ann Miller", "Bob Smith")
+    labels(intake, "Ann Miller")
+    for _ in range(2):
+        intake.events(orjson.dumps({"events": [event]}), NOON, system=None)
+    assert counts(intake) == (2, 1, 1, 1)
+    # Killed: another process reads what was taken and not yet written.
+    again = Intake(tmp_path / "collector", tmp_path / "systems", secrets=tmp_path / "secrets")
+    assert counts(again) == (2, 1, 1, 1)
+
+
 def test_once_an_old_key_is_dropped_only_the_new_pseudonym_is_made(intake: Intake, tmp_path: Path) -> None:
     keep(tmp_path, TWO)
     labels(intake, "Ann Miller")

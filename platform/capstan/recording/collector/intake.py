@@ -184,15 +184,21 @@ class Intake:
             # No raw id is written, not even to the log.
             posted = ids.treated(posted, self._secrets)
             entries, body = form.read(posted, said), orjson.dumps({form.name: posted})
-        meta = {"kind": form.name, "system": owner, "read_as": said, "received": received.isoformat()}
+        meta = {
+            "kind": form.name,
+            "system": owner,
+            "read_as": said,
+            "received": received.isoformat(),
+            "sent": sent,
+        }
         self._append(meta, body)
-        known = self._book(form, owner, entries)
+        known = self._book(form, owner, entries, sent)
         self._skip(known)
         return Taken(form, owner, entries[:sent], frozenset(at for at in known if at < sent), match)
 
-    def _book(self, form: Form, system: str, entries: list[Any]) -> frozenset[int]:
+    def _book(self, form: Form, system: str, entries: list[Any], sent: int) -> frozenset[int]:
         book = self.ledger.book_labels if form is FEEDBACK else self.ledger.book_events
-        return book(system, entries)
+        return book(system, entries, sent)
 
     def seal(self) -> None:
         """End the current log file, on the takers' thread; `flush_sealed` may then run on any."""
@@ -340,7 +346,7 @@ class Intake:
                 self.ledger.book_silence(orjson.loads(record.body), received)
             elif meta["kind"] in _FORMS:
                 entries = _entries(meta, record.body)
-                skipped = self._book(_FORMS[meta["kind"]], meta["system"], entries)
+                skipped = self._book(_FORMS[meta["kind"]], meta["system"], entries, meta["sent"])
             else:
                 heading = Heading(*meta["heading"]) if meta["heading"] else None
                 judged = self._judge(record.body)

@@ -94,26 +94,29 @@ class Ledger:
             self._hear(heading, received)
         return Judgement(count - len(skipped), duplicates, refused, frozenset(skipped))
 
-    def book_labels(self, system: str, labels: list[Label]) -> frozenset[int]:
-        """Positions of the labels that say nothing new; the others are counted."""
+    def book_labels(self, system: str, labels: list[Label], sent: int) -> frozenset[int]:
+        """Positions of the labels that say nothing new. Of the first `sent` the others are counted.
+
+        What comes after these is the same under older pseudonyms.
+        """
         repeated = self._labels.repeated(
             (f"{system}/{label.case}", f"{label.value!r}@{label.available_at}") for label in labels
         )
-        new = [label for position, label in enumerate(labels) if position not in repeated]
+        new = [label for position, label in enumerate(labels[:sent]) if position not in repeated]
         without = sum(label.value is None for label in new)
         self.no_labels += without
         self.labels += len(new) - without
-        self.label_duplicates += len(repeated)
+        self.label_duplicates += min(sent, len(labels)) - len(new)
         return repeated
 
-    def book_events(self, system: str, events: list[Event]) -> frozenset[int]:
-        """Positions of the events that say nothing new; the others are counted, corrections too."""
+    def book_events(self, system: str, events: list[Event], sent: int) -> frozenset[int]:
+        """Positions of the events that say nothing new. Of the first `sent` the others are counted, corrections too."""
         repeated = self._events.repeated((f"{system}/{event.event_id}", repr(event)) for event in events)
-        new = [event for position, event in enumerate(events) if position not in repeated]
+        new = [event for position, event in enumerate(events[:sent]) if position not in repeated]
         retracted = sum(event.retracted for event in new)
         self.events_retracted += retracted
         self.events += len(new) - retracted
-        self.event_duplicates += len(repeated)
+        self.event_duplicates += min(sent, len(events)) - len(new)
         return repeated
 
     def unfinished(self) -> list[str]:
