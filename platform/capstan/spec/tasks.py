@@ -294,9 +294,10 @@ TASKS_LATER = (
     "SurvivalAnalysis",
     "SequenceToSequence",
     "TextGeneration",
+    "ContextualBandit",
 )
 """Tasks that people ask for and that are in no version yet."""
-TEXTS, IMAGES = "TextGeneration", "ImageGeneration"
+TEXTS, IMAGES, POLICIES = "TextGeneration", "ImageGeneration", "ContextualBandit"
 """Tasks whose answers can be judged from a table, and which no system of Capstan's learns."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from capstan.cli.app import App
 from capstan.cli.console import Json, honest_errors, print_json
 from capstan.errors import InvalidSpecError, Mistake
-from capstan.spec.tasks import ANOMALIES, BINARY, IMAGES, RANKING, TASK_FACTS, TEXTS
+from capstan.spec.tasks import ANOMALIES, BINARY, IMAGES, MULTICLASS, POLICIES, RANKING, TASK_FACTS, TEXTS
 
 if TYPE_CHECKING:
     from capstan.evaluation.offline.measured import Evaluation
@@ -24,11 +25,11 @@ ANSWERED_TEXT = "prediction"
 @app.command(epilog=f"Example: capstan evaluate predictions.csv --task {BINARY.name} --label late --time at")
 def evaluate(
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines: a row for each prediction.")],
-    task: Annotated[str, typer.Option(help=f"One of {', '.join((*TASK_FACTS, TEXTS, IMAGES))}.")],
+    task: Annotated[str, typer.Option(help=f"One of {', '.join((*TASK_FACTS, TEXTS, IMAGES, POLICIES))}.")],
     label: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Column of what is true. {TEXTS} takes several references: repeat it.",
+            help=f"Column of what is true; of {POLICIES} the reward. {TEXTS} takes several references: repeat it.",
             show_default=False,
         ),
     ] = None,
@@ -77,6 +78,30 @@ def evaluate(
     features: Annotated[
         str, typer.Option(help="Column of an image's features, or what their columns begin with.")
     ] = "features",
+    action: Annotated[
+        str | None, typer.Option(help=f"Column of the logged action, for {POLICIES}.", show_default=False)
+    ] = None,
+    propensity: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Column of the probability with which that action was chosen, for {POLICIES}.",
+            show_default=False,
+        ),
+    ] = None,
+    expected: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Of {POLICIES}: what the columns of expected rewards begin with, before a dot and the action.",
+            show_default=False,
+        ),
+    ] = None,
+    champion: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Of {POLICIES}: what the columns of another policy's probabilities begin with; the gain is over it.",
+            show_default="over the logged actions",
+        ),
+    ] = None,
     zone: Annotated[str, typer.Option(help="Time zone of days, and of times without offset.")] = "UTC",
     seed: Annotated[int, typer.Option(help="Of the draws for intervals: one seed, one interval.", min=0)] = 0,
     as_json: Json = False,
@@ -86,10 +111,19 @@ def evaluate(
     The predictions may come from anywhere. Nothing needs to run, and no system file is needed.
     """
     with honest_errors(as_json):
+        _require_of_policies(
+            task,
+            {"--action": action, "--propensity": propensity},
+            {"--expected": expected, "--champion": champion},
+        )
         _require_options(task, label, group, weight, time, slice_, metric, reference, zone, threshold)
         evaluation = _evaluated(
             file,
             task,
+            action=action or "",
+            propensity=propensity or "",
+            expected=expected,
+            champion=champion,
             labels=label or [],
             prediction=prediction,
             group=group,
@@ -111,6 +145,24 @@ def evaluate(
             show_evaluation(evaluation)
 
 
+def _require_of_policies(
+    task: str, needed: Mapping[str, str | None], others: Mapping[str, str | None]
+) -> None:
+    from capstan.cli.options import Options
+
+    if task == POLICIES:
+        for option, given in needed.items():
+            if given is None:
+                raise InvalidSpecError(
+                    [Mistake(option, f"{POLICIES} needs the column that it names; name it")]
+                )
+        return
+    options = Options()
+    for option, given in (*needed.items(), *others.items()):
+        options.together(given is not None, option, given, f"is for {POLICIES}, not for {task}; drop it")
+    options.finish()
+
+
 def _require_options(
     task: str,
     label: list[str] | None,
@@ -125,18 +177,18 @@ def _require_options(
 ) -> None:
     from capstan.cli.options import Options
 
-    tasks = (*TASK_FACTS, TEXTS, IMAGES)
+    tasks = (*TASK_FACTS, TEXTS, IMAGES, POLICIES)
     if task not in tasks:
         raise InvalidSpecError([Mistake("--task", f"{task!r} is none of {', '.join(tasks)}")])
     options = Options()
-    of_texts, of_images = task == TEXTS, task == IMAGES
+    of_texts, of_images, of_policies = task == TEXTS, task == IMAGES, task == POLICIES
     if not of_images and not label:
         raise InvalidSpecError([Mistake("--label", f"{task} needs the column of what is true; name it")])
     options.together(of_images and bool(label), "--label", label, f"goes with no {IMAGES}; drop it")
     options.together(
         not of_texts and len(label or ()) > 1, "--label", label, f"may be repeated for {TEXTS} alone"
     )
-    wants_group = not (of_texts or of_images) and bool(TASK_FACTS[task].keys)
+    wants_group = task in TASK_FACTS and bool(TASK_FACTS[task].keys)
     if wants_group and group is None:
         raise InvalidSpecError([Mistake("--group", f"{task} needs the column of a row's group; name it")])
     options.together(
@@ -146,14 +198,16 @@ def _require_options(
         f"is for {RANKING.name}, not for {task}; drop it",
     )
     options.together(
-        weight is not None and (wants_group or of_texts or of_images),
+        weight is not None and (wants_group or task not in TASK_FACTS),
         "--weight",
         weight,
-        f"counts rows that stand alone, and those of {task} do not; drop it",
+        f"does not go with {task}: "
+        + ("the propensity says how much a round counts" if of_policies else "its rows do not stand alone")
+        + "; drop it",
     )
     for option, given in (("--time", time), ("--slice", slices)):
         options.together(
-            bool(given) and (of_texts or of_images),
+            bool(given) and task not in TASK_FACTS and not (of_policies and option == "--time"),
             option,
             given,
             f"is for tables of rows, not for {task}; drop it",
@@ -190,6 +244,10 @@ def _evaluated(
     file: Path,
     task: str,
     *,
+    action: str,
+    propensity: str,
+    expected: str | None,
+    champion: str | None,
     labels: list[str],
     prediction: str | None,
     group: str | None,
@@ -213,6 +271,12 @@ def _evaluated(
         from capstan.evaluation.offline.images import evaluate_images
 
         return evaluate_images(file, reference=reference, prediction=prediction, features=features)
+    if task == POLICIES:
+        from capstan.evaluation.offline.policies import AskedPolicy, evaluate_policy
+
+        policy = prediction or MULTICLASS.answered
+        logged = AskedPolicy(file, labels[0], action, propensity, policy, expected, champion, time, zone)
+        return evaluate_policy(logged, seed=seed)
     from capstan.evaluation.offline.rows import Asked, evaluate_rows
     from capstan.tasks import task_that_answers_from
 

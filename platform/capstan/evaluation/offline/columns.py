@@ -99,6 +99,15 @@ class PredictionTable:
             )
         return self._fetched(cell).astype(np.float64)
 
+    def require_all(self, column: Column, sound: str, rule: str) -> None:
+        """`sound`: the rule in SQL, with {} where the column stands; `rule`: the same in words, with the way out."""
+        name = self.require(column)
+        odd = self._first(f"({sound.format(quote(name))}) is not true", f"cast({quote(name)} as varchar)")
+        if odd is not None:
+            row, shown = odd
+            said = "no value" if shown is None else repr(shown)
+            raise InvalidDataError(f"{column.option}: row {row} has {said} in {name}; {rule}")
+
     def texts(self, column: Column) -> list[str | None]:
         name = self.require(column)
         return list(self._fetched(f"cast({quote(name)} as varchar)").tolist())

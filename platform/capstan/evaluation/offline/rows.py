@@ -61,7 +61,7 @@ def evaluate_rows(task: Task, asked: Asked, *, seed: int) -> Evaluation:
         weights = None if asked.weight is None else _weights(table, asked.weight)
         days = None if asked.time is None else table.days(Column("--time", asked.time))
         slices = {name: table.texts(Column("--slice", name)) for name in asked.slices}
-    blocks = _blocks(len(truth), groups, rng) if days is None else days
+    blocks = random_blocks(len(truth), groups, rng) if days is None else days
     figures = tuple(
         _figure(metric, truth, predictions, groups, weights, blocks, rng) for metric in task.metrics.values()
     )
@@ -73,16 +73,15 @@ def evaluate_rows(task: Task, asked: Asked, *, seed: int) -> Evaluation:
         task.facts.name,
         len(truth),
         left_out,
-        _drawn_by(days, groups, blocks),
+        drawn_by(days, groups, blocks),
         figures,
         slice_metrics(task, slices, truth, predictions, groups, weights) if slices else (),
         details,
     )
 
 
-def _drawn_by(
-    days: npt.NDArray[np.int64] | None, groups: Groups | None, blocks: npt.NDArray[np.int64]
-) -> str:
+def drawn_by(days: npt.NDArray[np.int64] | None, groups: Groups | None, blocks: npt.NDArray[np.int64]) -> str:
+    """What is drawn with replacement, in words."""
     if days is not None:
         return f"{len(np.unique(days)):,} days"
     return f"{len(np.unique(blocks)):,} random parts of the {'rows' if groups is None else 'groups'}"
@@ -173,7 +172,7 @@ def _require_sound(
         )
 
 
-def _blocks(rows: int, groups: Groups | None, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def random_blocks(rows: int, groups: Groups | None, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """(rows,): the part of each row; rows of a group are in one part."""
     units = rows if groups is None else int(groups.max()) + 1
     part: npt.NDArray[np.int64] = rng.permutation(units) % min(units, BLOCKS)
