@@ -7,6 +7,7 @@ httptools' parser.
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ import httptools
 
 IDLE_SECONDS = 30.0
 """A connection that was idle for longer is not used again: the other side may be about to close it."""
+TRUSTED_SECONDS = 0.01
+"""A connection that was idle for less is used without a look at its socket."""
 
 
 class Connections:
@@ -73,7 +76,13 @@ class Connections:
     def _kept(self, now: float) -> _Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_open and now - connection.idle_since < IDLE_SECONDS:
+            idle = now - connection.idle_since
+            # Between two calls of a client its loop stands still, and hears of nothing that is closed.
+            if (
+                connection.is_open
+                and idle < IDLE_SECONDS
+                and (idle < TRUSTED_SECONDS or connection.is_silent)
+            ):
                 return connection
             connection.close()
         return None
@@ -94,6 +103,15 @@ class _Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether another request may follow."""
         return self._transport is not None and self._answer is None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing came that nobody asked for, as the end of the connection."""
+        if self._transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def ask(self, sent: bytes) -> asyncio.Future[tuple[int, bytes]]:
         self._answer = asyncio.get_running_loop().create_future()

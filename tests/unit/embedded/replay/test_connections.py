@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -134,6 +138,28 @@ def test_what_nobody_asked_for_closes_the_connection() -> None:
             writer.write(FINE + b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n?")
 
     assert posting(talk, 3, wait=0.05) == [(200, b"{}")] * 3
+
+
+def test_a_server_that_was_started_anew_between_two_calls_is_asked_over_a_new_connection() -> None:
+    """The loop stands still between them, so nobody has told it that the old connection is closed."""
+    answer = b'{"version":"v1","predictions":[{"probability":0.5}]}'
+
+    def serve(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer))
+                connection.close()
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=serve, args=(listening,), daemon=True).start()
+    client = GatewayClient(f"http://127.0.0.1:{listening.getsockname()[1]}", connections=1)
+    for _ in range(4):
+        assert client.send([Prediction(b"{}", "", "")]).failures == []
+        time.sleep(0.05)
+    client.close()
+    listening.close()
 
 
 def test_nobody_listens() -> None:
