@@ -42,8 +42,10 @@ def load_events(
     `whole` reads all that windows reach, whatever was loaded before: an event that was written late, with a moment from
     before the last load, is found by it alone. Raises InvalidDataError, UnavailableError.
     """
-    found = []
+    found: list[LoadedTable] = []
     for index, events in enumerate(system.spec.data.events):
+        if any(one.table == events.table for one in found):
+            continue
         columns = tuple(value.name for value in values_of(events, system))
         there, until = store.state(events.table)
         longest = max(one.longest for one in system.spec.data.events if one.table == events.table)

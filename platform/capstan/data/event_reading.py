@@ -61,8 +61,11 @@ def value_of(one: Aggregate, system: MLSystem) -> EventValue | None:
 
 
 def values_of(events: Events, system: MLSystem) -> list[EventValue]:
-    """All that is read of an event, each once."""
-    found = (value_of(one, system) for one in events.aggregates)
+    """All that is read of an event of this table, each once, whichever entry of `data.events` counts it."""
+    alike = [
+        one for other in system.spec.data.events if other.table == events.table for one in other.aggregates
+    ]
+    found = (value_of(one, system) for one in alike)
     return list(dict.fromkeys(value for value in found if value is not None))
 
 
@@ -123,9 +126,11 @@ def read_events(
         for part, column in named.items():
             if column is not None:
                 _require_column(f"{field}.{part}", column, source.name, there)
-        for position, one in enumerate(events.aggregates):
-            if one.column is not None:
-                _require_column(f"{field}.aggregates[{position}].column", one.column, source.name, there)
+        for other, entry in enumerate(data.events):
+            for position, one in enumerate(entry.aggregates):
+                if one.column is not None and entry.table == events.table:
+                    part = f"data.events[{other}].aggregates[{position}].column"
+                    _require_column(part, one.column, source.name, there)
         columns = list(dict.fromkeys([*filter(None, named.values()), *(value.column for value in values)]))
         numbers = frozenset(value.column for value in values if value.is_number)
         texts = frozenset(value.column for value in values) - numbers

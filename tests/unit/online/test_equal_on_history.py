@@ -113,6 +113,25 @@ def test_a_store_that_is_behind_says_so(tmp_path: Path) -> None:
     assert "no longer kept" in long_ago.late
 
 
+def test_two_entries_of_the_same_events_share_a_table_that_has_the_columns_of_both(tmp_path: Path) -> None:
+    payments = [payment(5, 2.0, shop="a"), payment(6, 3.0, shop="b")]
+    features(tmp_path, payments, [10])
+    written = document([{"name": "total", "function": "Sum", "column": "amount", "window": "20s"}])
+    data = written["spec"]["data"]
+    shops = {"name": "shops", "function": "Distinct", "column": "shop", "window": "20s"}
+    data["events"].append({**data["events"][0], "entity": "friend", "key": "customer", "aggregates": [shops]})
+    written["spec"]["features"].append({"name": "shops", "numeric": {}})
+    system = parse(written, base_dir=tmp_path)
+    store = MemoryEvents()
+    now, moment = START + timedelta(seconds=10), micros(at(10))
+    for _ in range(2):
+        (told,) = load_events(system, store, now=now, secrets=tmp_path)
+    assert told.read == 0
+    both = [AskedEvents.of_document(one) for one in asked_events(system, ["total", "shops"])]
+    looked_up = [look_up(store, one, "anna", moment=moment, now=moment) for one in both]
+    assert [(dict(one.values), one.late) for one in looked_up] == [({"total": 5.0}, ""), ({"shops": 2.0}, "")]
+
+
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_a_window_that_becomes_longer_reads_all_that_it_reaches(tmp_path: Path, kind: str) -> None:
     features(tmp_path, [payment(0), payment(5 * DAY)], [6 * DAY])
