@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from capstan.domain.event_windows import KEPT, aggregated
 from capstan.errors import UnavailableError
-from capstan.ports.online_events import OnlineEvents
+from capstan.ports.online_events import FindsEvents
 
 Stale = Literal["Refuse", "Missing", "Use"]
 
@@ -71,7 +71,7 @@ class Looked:
     """Why the table is stale, to follow `is of events`; empty if it is fresh."""
 
 
-def look_up(store: OnlineEvents, asked: AskedEvents, entity: str | None, *, moment: int, now: int) -> Looked:
+def look_up(store: FindsEvents, asked: AskedEvents, entity: str | None, *, moment: int, now: int) -> Looked:
     """The features of a row of `moment`, asked for at `now` (microseconds since 1970).
 
     A row without an entity has none. Where the table is stale, the values are those that `stale: Use` gives: of the

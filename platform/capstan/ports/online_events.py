@@ -23,7 +23,15 @@ class FoundEvents:
     """Of those that happened from this moment on; older ones are not there."""
 
 
-class OnlineEvents(Protocol):
+class FindsEvents(Protocol):
+    """What a service needs of a store; raises UnavailableError where the store does not answer."""
+
+    def find(self, table: str, entity: str, *, since: int, before: int) -> FoundEvents:
+        """Events of the entity with `since <= happened < before` that were known at `before`."""
+        ...
+
+
+class OnlineEvents(FindsEvents, Protocol):
     """Events by table and entity; all methods raise UnavailableError where the store does not answer."""
 
     def add(
@@ -48,10 +56,6 @@ class OnlineEvents(Protocol):
 
     def oldest(self, table: str) -> int | None:
         """From which moment on the events that happened are there; None for a table that is not."""
-        ...
-
-    def find(self, table: str, entity: str, *, since: int, before: int) -> FoundEvents:
-        """Events of the entity with `since <= happened < before` that were known at `before`."""
         ...
 
     def forget(self, table: str, *, before: int) -> int:

@@ -22,7 +22,7 @@ from capstan.domain.payload_limits import moment_rule
 from capstan.errors import InvalidRequestError, UnfitValueError, shown
 from capstan.features.images import kept_text
 from capstan.features.treatments import RowTreatments
-from capstan.ports.online_events import OnlineEvents
+from capstan.ports.online_events import FindsEvents
 from capstan.serving import explaining, metrics, open_inference
 from capstan.serving.event_lookup import EventLookup, StaleEventsError
 from capstan.serving.explaining import BusyError, Explaining
@@ -75,7 +75,7 @@ class PredictionApp:
         self._version_header = (b"x-capstan-version", settings.version.encode())
         self.metrics = ServiceMetrics(settings.system, settings.version)
 
-    def serve(self, model: Model, log: PayloadLog | None, events: OnlineEvents | None = None) -> None:
+    def serve(self, model: Model, log: PayloadLog | None, events: FindsEvents | None = None) -> None:
         """Answer with this model from now on; None: payloads are not logged, and no events are looked up."""
         manifest = model.manifest
         stale = self.metrics.stale_counters([one.table for one in manifest.events])

@@ -9,7 +9,7 @@ from typing import Any
 from capstan.errors import InvalidRequestError
 from capstan.features.values import ColumnType, moment_of_text
 from capstan.online.lookup import AskedEvents, look_up, names_of, values_of
-from capstan.ports.online_events import OnlineEvents
+from capstan.ports.online_events import FindsEvents
 from capstan.serving.familiarity import Mark
 from capstan.serving.manifest import Manifest
 from capstan.serving.schema import MAX_ROWS
@@ -28,7 +28,7 @@ class StaleEventsError(Exception):
 class EventLookup:
     """Looks up what a row does not carry itself. A row that carries a feature of events keeps it."""
 
-    def __init__(self, manifest: Manifest, store: OnlineEvents | None, count: Callable[[str], None]) -> None:
+    def __init__(self, manifest: Manifest, store: FindsEvents | None, count: Callable[[str], None]) -> None:
         """`store` None: events are always stale; `count` gets the table of each row that is."""
         self._store, self._count = store, count
         self._events = manifest.events

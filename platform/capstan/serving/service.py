@@ -11,6 +11,7 @@ import ctypes
 import gc
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from _bentoml_sdk import Service  # type: ignore[import-untyped]
 
 from capstan.artifacts.content import MODEL_FOLDER, verify_content
 from capstan.domain.versions import Digest
-from capstan.ports.online_events import OnlineEvents
+from capstan.ports.online_events import FindsEvents
 from capstan.serving.app import PredictionApp
 from capstan.serving.payload_log import PayloadLog
 from capstan.serving.settings import ServiceSettings
@@ -103,13 +104,14 @@ def _bento_path() -> str:
     return str(bento.path)
 
 
-def _events() -> OnlineEvents | None:
+def _events() -> FindsEvents | None:
     if settings.events_file is None:
         return None
+    from capstan.online.resting import RestingEvents
     from capstan.online.sqlite import SqliteEvents
 
     # A request waits for it: a store that is locked for longer counts as one that does not answer.
-    return SqliteEvents(settings.events_file, busy_timeout_seconds=0.05)
+    return RestingEvents(SqliteEvents(settings.events_file, busy_timeout_seconds=0.05), time.monotonic)
 
 
 def _payload_log() -> PayloadLog | None:
