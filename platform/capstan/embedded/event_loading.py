@@ -12,7 +12,7 @@ from capstan.data.event_loading import load_events
 from capstan.domain.versions import SystemName
 from capstan.embedded.layout import StateDir
 from capstan.errors import CapstanError
-from capstan.online.sqlite import SqliteEvents
+from capstan.online.stores import LOAD_SECONDS, open_stores, servers_of
 from capstan.spec.system import MLSystem
 
 LOADS_PER_FRESHNESS = 4
@@ -48,8 +48,16 @@ class EventLoading:
         self._thread.start()
 
     def _load(self, system: MLSystem) -> None:
-        store = SqliteEvents(self.state.events(SystemName(system.metadata.name)))
+        store = None
         try:
+            name = SystemName(system.metadata.name)
+            store = open_stores(
+                self.state.events(name),
+                servers_of(system),
+                system=name,
+                secrets=self.state.secrets,
+                timeout_seconds=LOAD_SECONDS,
+            )
             load_events(system, store, now=datetime.now(UTC), secrets=self.state.secrets)
             problem = ""
         except CapstanError as error:
@@ -58,7 +66,8 @@ class EventLoading:
             _LOG.exception("events could not be loaded")
             problem = f"events could not be loaded: {error!r}"
         finally:
-            store.close()
+            if store is not None:
+                store.close()
         if problem and problem != self._told:
             self.say(problem)
         self._told = problem

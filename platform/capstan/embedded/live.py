@@ -23,7 +23,12 @@ from capstan.embedded.history import require_deadlines
 from capstan.embedded.host.members import forget, host_of, members
 from capstan.embedded.layout import StateDir
 from capstan.embedded.mending import Mending
-from capstan.embedded.refusals import require_one_machine, require_privacy_keys, require_webhook_secrets
+from capstan.embedded.refusals import (
+    require_event_stores,
+    require_one_machine,
+    require_privacy_keys,
+    require_webhook_secrets,
+)
 from capstan.embedded.shared_parts import SharedParts
 from capstan.embedded.supervisor import LOOK_SECONDS, Supervisor
 from capstan.embedded.wiring import Addresses, LocalSystem, open_store, processes_of, spec_document, wire
@@ -109,6 +114,7 @@ class Live:
         require_one_machine(system)
         require_webhook_secrets(system, self.state.secrets)
         require_privacy_keys(system, self.state.secrets)
+        require_event_stores(system, self.state.secrets)
         if self.state.store.exists():
             with open_store(self.state) as store:
                 require_deadlines(system, self.state, store)

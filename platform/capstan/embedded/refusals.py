@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capstan.errors import InvalidDataError, InvalidSpecError, Mistake
+from capstan.errors import InvalidDataError, InvalidSpecError, Mistake, UnavailableError
 from capstan.features.pseudonyms import read_pseudonym_keys
+from capstan.online.redis import require_redis
+from capstan.online.stores import read_address
 from capstan.recording.webhooks import MADE_BY, read_keys
 from capstan.spec import MLSystem
 from capstan.spec.providers import DEFAULT, PROVIDERS
@@ -38,6 +40,22 @@ def require_privacy_keys(system: MLSystem, secrets: Path) -> None:
         except InvalidDataError as error:
             field = f"data.privacy.columns[{index}].pseudonymise.keyFrom"
             mistakes.append(Mistake(field, str(error).removeprefix("data.privacy: ")))
+    if mistakes:
+        raise InvalidSpecError(mistakes)
+
+
+def require_event_stores(system: MLSystem, secrets: Path) -> None:
+    """Raises InvalidSpecError for events whose server could not be found, and MissingExtraError."""
+    mistakes = []
+    for index, events in enumerate(system.spec.data.events):
+        if events.online is None:
+            continue
+        require_redis()
+        secret = events.online.url_from.secret_key_ref
+        try:
+            read_address(secrets, str(secret.name), secret.key)
+        except UnavailableError as error:
+            mistakes.append(Mistake(f"data.events[{index}].online.urlFrom", error.reason))
     if mistakes:
         raise InvalidSpecError(mistakes)
 

@@ -47,6 +47,7 @@ from capstan.engine.policies import policy_of, replay_policy_of
 from capstan.errors import NotFoundError
 from capstan.files import write_whole
 from capstan.monitoring.pace import BY_ROWS, live_pace
+from capstan.online.stores import servers_of
 from capstan.ports.combining import COMBINER
 from capstan.ports.pipelines import Pipelines
 from capstan.ports.serving import Endpoint
@@ -174,6 +175,7 @@ def wire(
     )
     charged = system.spec.replay.charges if replay and system.spec.replay else None
     pipelines = KfpLocalPipelines(system, _places(state, name, registry), registry)
+    servers = servers_of(system)
     serving = BentoServing(
         processes,
         packager,
@@ -183,8 +185,9 @@ def wire(
             collector_url=collector.address,
             token_file=state.token_file("internal"),
             events_file=state.events(name) if system.spec.data.events else None,
+            events_servers=servers,
             event_time_header=replay,
-            secrets=state.secrets.resolve() if system.spec.data.privacy.columns else None,
+            secrets=state.secrets.resolve() if system.spec.data.privacy.columns or servers else None,
         ),
     )
     gateway_settings = GatewaySettings(

@@ -12,21 +12,23 @@ REST_SECONDS = 1.0
 
 
 class RestingEvents:
-    """Looks up in a store. After a failure the store is not asked for REST_SECONDS, and counts as not answering."""
+    """Looks up in a store. After a failure it is not asked for that table for REST_SECONDS, and counts as down."""
 
     def __init__(self, store: FindsEvents, clock: Callable[[], float]) -> None:
         """`clock`: seconds that only go forward."""
         self._store, self._clock = store, clock
-        self._failure: tuple[float, UnavailableError] | None = None
+        self._failures: dict[str, tuple[float, UnavailableError]] = {}
+        """By table, since each may lie in another store."""
 
     def find(self, table: str, entity: str, *, since: int, before: int) -> FoundEvents:
         """As the store finds it; raises UnavailableError."""
-        if self._failure is not None and self._clock() < self._failure[0]:
-            raise self._failure[1].with_traceback(None)
+        failure = self._failures.get(table)
+        if failure is not None and self._clock() < failure[0]:
+            raise failure[1].with_traceback(None)
         try:
             found = self._store.find(table, entity, since=since, before=before)
         except UnavailableError as error:
-            self._failure = self._clock() + REST_SECONDS, error
+            self._failures[table] = self._clock() + REST_SECONDS, error
             raise
-        self._failure = None
+        self._failures.pop(table, None)
         return found

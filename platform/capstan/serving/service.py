@@ -108,10 +108,16 @@ def _events() -> FindsEvents | None:
     if settings.events_file is None:
         return None
     from capstan.online.resting import RestingEvents
-    from capstan.online.sqlite import SqliteEvents
+    from capstan.online.stores import LOOKUP_SECONDS, open_stores
 
-    # A request waits for it: a store that is locked for longer counts as one that does not answer.
-    return RestingEvents(SqliteEvents(settings.events_file, busy_timeout_seconds=0.05), time.monotonic)
+    stores = open_stores(
+        settings.events_file,
+        settings.events_servers,
+        system=settings.system,
+        secrets=settings.secrets,
+        timeout_seconds=LOOKUP_SECONDS,
+    )
+    return RestingEvents(stores, time.monotonic)
 
 
 def _payload_log() -> PayloadLog | None:

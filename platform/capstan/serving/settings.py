@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from capstan.serving.payload_log import FLUSH_SECONDS
@@ -26,6 +27,8 @@ class ServiceSettings:
     """How long a service that ends waits for the collector to take what is buffered."""
     events_file: Path | None = None
     """The SQLite file in which events are looked up; None: nothing is."""
+    events_servers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Table -> name and key of the secret with the address of the server in which its events are looked up."""
     event_time_header: bool = False
     """Only in a replay: the request header states the event time."""
     secrets: Path = Path(".capstan/secrets")
@@ -48,6 +51,12 @@ class ServiceSettings:
             collector_url=(environment.get("CAPSTAN_COLLECTOR_URL") or None) if logs else None,
             token_file=Path(token_file) if token_file else None,
             events_file=Path(events_file) if events_file else None,
+            events_servers={
+                table: (name, key)
+                for table, (name, key) in json.loads(
+                    environment.get("CAPSTAN_EVENTS_SERVERS") or "{}"
+                ).items()
+            },
             flush_seconds=float(environment.get("CAPSTAN_FLUSH_SECONDS") or FLUSH_SECONDS),
             event_time_header=environment.get("CAPSTAN_EVENT_TIME_HEADER") == "1",
             secrets=Path(environment.get("CAPSTAN_SECRETS") or ".capstan/secrets"),

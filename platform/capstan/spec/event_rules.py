@@ -9,6 +9,7 @@ from capstan.spec.finding import UNKNOWN
 from capstan.spec.rule import JOINED_LISTS, Breach, Cel, rule
 
 if TYPE_CHECKING:
+    from capstan.spec.events import OnlineStore
     from capstan.spec.system import MLSystemSpec
 
 
@@ -81,6 +82,18 @@ def labels_of_events_are_dated(spec: MLSystemSpec) -> Iterator[Breach]:
                 yield Breach(("spec", "data", "events", index, "aggregates", position, "column"), one.column)
 
 
+@rule(
+    "shares its events with an entry before it (the same source, key and moments) and keeps them elsewhere; write the "
+    "same `online` in both",
+    why_no_cel=JOINED_LISTS,
+)
+def shared_events_lie_in_one_store(spec: MLSystemSpec) -> Iterator[Breach]:
+    first: dict[str, OnlineStore | None] = {}
+    for index, events in enumerate(spec.data.events):
+        if first.setdefault(events.table, events.online) != events.online:
+            yield Breach(("spec", "data", "events", index, "online"))
+
+
 RULES = (
     events_need_a_moment,
     events_are_of_a_source,
@@ -88,4 +101,5 @@ RULES = (
     aggregates_are_no_columns_of_the_query,
     entities_are_known_at_the_prediction,
     labels_of_events_are_dated,
+    shared_events_lie_in_one_store,
 )

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from capstan.spec.grammar import ColumnName, SpecModel
 from capstan.spec.rule import Cel, part_rule, require
+from capstan.spec.secrets import ValueFrom
 from capstan.spec.units import Duration, PositiveDuration
 
 Function = Literal["Count", "Sum", "Mean", "Min", "Max", "Distinct", "LastValue", "SecondsSinceLast"]
@@ -60,6 +61,18 @@ class Aggregate(SpecModel):
     @model_validator(mode="after")
     def _coherent(self) -> Aggregate:
         return require(self, AGGREGATE_RULES)
+
+
+class OnlineStore(SpecModel):
+    """A server in which services look up events, in place of a file of this machine."""
+
+    url_from: ValueFrom = Field(
+        description=(
+            "Secret that holds the address of a server of Valkey or Redis, such as redis://:PASSWORD@HOST:6379/0, or "
+            "rediss:// where it speaks TLS."
+        ),
+        examples=[{"secretKeyRef": {"name": "shop-events", "key": "url"}}],
+    )
 
 
 EVENT_RULES = (
@@ -124,6 +137,14 @@ class Events(SpecModel):
             "Use: they are made of the events that are there. Each answer says so, and it is counted."
         ),
         examples=["Missing"],
+    )
+    online: OnlineStore | None = Field(
+        None,
+        description=(
+            "Where services look up these events. Without it they lie in a SQLite file in the system's folder. Needs "
+            "the extra `redis`."
+        ),
+        examples=[{"urlFrom": {"secretKeyRef": {"name": "shop-events", "key": "url"}}}],
     )
     aggregates: tuple[Aggregate, ...] = Field(
         min_length=1,

@@ -45,6 +45,7 @@ RULES = {
     "the label says whose events count": (*_events("entity: tailnum", "entity: late"), "data.events[0].entity", "name what says whose events count"),
     "labels of events without their moment": (*_events("function: Count", "function: Sum, column: late"), "data.events[0].aggregates[0].column", "write `availableAt` or `delay`"),
     "a sum of nothing": (*_events("function: Count", "function: Sum"), "data.events[0].aggregates[0]", "drop `column` there, and write it for the others"),
+    "shared events in two stores": (*_events("window: 6h}]}", "window: 6h}]}, {source: flights, entity: origin, key: tailnum, time: landed, online: {urlFrom: {secretKeyRef: {name: e, key: url}}}, aggregates: [{name: after, function: Count, window: 6h}]}"), "data.events[1].online", "write the same `online` in both"),
     "known twice": (*_events("time: landed", "time: landed, availableAt: noted, delay: 5m"), "data.events[0]", "keep one"),
     "marked entity of events": ("    keys:", PRIVATE.removesuffix(SPLIT.replace("{", "{{")).format(f"{{name: tailnum, {PSEUDONYM}}}") + EVENTS, "data.privacy.columns[0].name", "'tailnum' is a column of data.events"),
     "time is marked": (SPLIT, PRIVATE.format("{name: scheduled_departure, generalise: {date: Month}}"), "data.privacy.columns[0].name", "the label or a moment"),

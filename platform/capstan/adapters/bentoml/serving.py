@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from capstan.adapters.processes.children import ProcessPhase, ProcessSpec, ProcessSupervisor
@@ -39,6 +40,8 @@ class ServiceOptions:
     token_file: Path | None = None
     events_file: Path | None = None
     """Where events are looked up; None: nowhere."""
+    events_servers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Table -> name and key of the secret with the address of the server that has it in place of the file."""
     event_time_header: bool = False
     """Whether requests state their event time, as they do in a replay."""
     secrets: Path | None = None
@@ -109,6 +112,8 @@ class BentoServing:
             environment["CAPSTAN_INTERNAL_TOKEN_FILE"] = str(options.token_file)
         if options.events_file is not None:
             environment["CAPSTAN_EVENTS_FILE"] = str(options.events_file)
+        if options.events_servers:
+            environment["CAPSTAN_EVENTS_SERVERS"] = json.dumps(options.events_servers, sort_keys=True)
         if options.secrets is not None:
             environment["CAPSTAN_SECRETS"] = str(options.secrets)
         if options.event_time_header:

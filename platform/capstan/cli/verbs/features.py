@@ -38,7 +38,7 @@ def features(
         from capstan.data.event_loading import load_events
         from capstan.domain.versions import SystemName
         from capstan.embedded.layout import StateDir
-        from capstan.online.sqlite import SqliteEvents
+        from capstan.online.stores import LOAD_SECONDS, open_stores, servers_of
         from capstan.spec import load
         from capstan.verbs.folders import where_lives
 
@@ -49,7 +49,13 @@ def features(
                 f"{file}: no events are there; `capstan explain data.events` tells how they are written"
             )
         own = where_lives(StateDir(state.resolve()), name)
-        store = SqliteEvents(own.events(name))
+        store = open_stores(
+            own.events(name),
+            servers_of(system),
+            system=name,
+            secrets=own.secrets,
+            timeout_seconds=LOAD_SECONDS,
+        )
         now = datetime.now(UTC)
         found = load_events(system, store, now=now, secrets=own.secrets, whole=whole)
         store.close()
