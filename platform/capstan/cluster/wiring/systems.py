@@ -41,6 +41,7 @@ from capstan.cluster.settings import ClusterSettings
 from capstan.cluster.tokens import TokenSource, read_token
 from capstan.cluster.troubles import SystemTroubles, part_of
 from capstan.cluster.wiring.batches import batches_of
+from capstan.cluster.wiring.events import require_no_store
 from capstan.cluster.wiring.traffic import traffic_of, wire_traffic
 from capstan.cluster.wiring.traffic.provider import Surroundings, Versions
 from capstan.cluster.wiring.training import pipelines_of
@@ -149,6 +150,7 @@ class ClusterWiring:
 
         Raises InvalidSpecError for what this cluster does not have, UnavailableError for what it does not have yet.
         """
+        require_no_store(system)
         meta, settings = document["metadata"], self._settings
         name = SystemName(system.metadata.name)
         owner = Owner(str(name), str(meta["uid"]))
