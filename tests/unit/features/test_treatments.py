@@ -90,7 +90,8 @@ def test_a_treated_value_stays_as_it_is(name: str, value: object) -> None:
         assert made(once) == once
 
 
-@given(st.floats(-1e15, 1e15), st.sampled_from([0.1, 1.0, 7.0, 10.0, 2.5]))
+# From 2^50 on neighbouring numbers are farther apart than the narrowest of these bands.
+@given(st.floats(-1e14, 1e14), st.sampled_from([0.1, 1.0, 7.0, 10.0, 2.5]))
 def test_a_band_holds_its_number(value: float, width: float) -> None:
     low = treat_of({"generalise": {"width": width}}, Reads(ColumnType.NUMBER), None, None)(value)
     assert isinstance(low, float)
