@@ -23,7 +23,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from capstan_pipelines.step_process import STEPS, run_step
 
@@ -52,6 +52,7 @@ _IMPORTS = (
     "threadpoolctl",
     "pyarrow.parquet",
 )
+_SEARCH_IMPORTS = ("optuna", "optuna.samplers", "optuna.storages.journal", "optuna.trial")
 
 
 class StepFailedError(Exception):
@@ -115,7 +116,7 @@ def serve(path: str, job_folder: str | None) -> None:
         late = os.fork()
         if late:
             try:
-                _answer_steps(path, listening)
+                _answer_steps(path, listening, searching=job_folder)
             finally:
                 _end(late)
             return
@@ -140,25 +141,48 @@ def _listening(path: str) -> socket.socket:
     return listening
 
 
-def _answer_steps(path: str, listening: socket.socket) -> None:
-    """Let steps find the socket at `path`, and fork for each of them until standard input ends."""
+def _answer_steps(path: str, listening: socket.socket, *, searching: str | None = None) -> None:
+    """Let steps find the socket at `path`, and fork for each of them until standard input ends.
+
+    While nobody asks, what a search of the run in the folder `searching` needs is imported; None: in that of the
+    first that asks.
+    """
     os.rename(f"{path}.new", path)
+    is_known = False
     while True:
-        ready, _, _ = select.select([listening, sys.stdin], [], [], 1.0)
+        waits = is_known or searching is None
+        ready, _, _ = select.select([listening, sys.stdin], [], [], 1.0 if waits else 0.0)
         if sys.stdin in ready:
             return
+        if not ready and not waits:
+            is_known = True
+            _import_search(cast(str, searching))
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
         if listening in ready:
             _import_all()
             connection, _ = listening.accept()
-            _fork(connection, listening)
+            asked = _fork(connection, listening)
+            searching = searching or asked
 
 
 def _import_all() -> None:
     for name in _IMPORTS:
         importlib.import_module(name)
+
+
+def _import_search(job_folder: str) -> None:
+    """Optuna costs a third of a second, so only where the file asks for it."""
+    from capstan.training.job import Job
+    from capstan.training.search import searched_of
+
+    # What is wrong with the file or with the library, the step tells.
+    with contextlib.suppress(Exception):
+        training = Job(job_folder).system.spec.training
+        if any(searched_of(candidate, training.candidates) for candidate in training.candidates):
+            for name in _SEARCH_IMPORTS:
+                importlib.import_module(name)
 
 
 def _import_registry(job_folder: str) -> None:
@@ -168,7 +192,8 @@ def _import_registry(job_folder: str) -> None:
     import_registry(Job(job_folder))
 
 
-def _fork(connection: socket.socket, listening: socket.socket) -> None:
+def _fork(connection: socket.socket, listening: socket.socket) -> str | None:
+    """Returns the folder of the run that asks."""
     received, files, _, _ = socket.recv_fds(connection, _LONGEST, 2)
     sys.stdout.flush()
     if os.fork() == 0:
@@ -177,6 +202,9 @@ def _fork(connection: socket.socket, listening: socket.socket) -> None:
     for file in files:
         os.close(file)
     connection.close()
+    with contextlib.suppress(ValueError, LookupError):
+        return str(json.loads(received)["arguments"][0])
+    return None
 
 
 def _answer(connection: socket.socket, received: bytes, files: list[int]) -> NoReturn:

@@ -134,7 +134,8 @@ def _measured(job: Job, task: Task, name: str, cases: Parted, say: Telling) -> d
         "cost": {
             "fit_seconds": round(sum(cost.seconds for cost in costs) / len(costs), 3),
             "fit_memory_bytes": max(cost.memory_bytes for cost in costs),
-            "row_seconds": row_seconds(fitted.pipeline, judged.table),
+            # Nobody reads it of a backtest, and each look compiles the model.
+            "row_seconds": row_seconds(fitted.pipeline, judged.table) if job.places.is_served else None,
             "bytes": size_of(fitted.pipeline) if kept is None else kept.bytes,
         },
     }

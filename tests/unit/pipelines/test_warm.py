@@ -12,7 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from unit.pipelines.test_own_metric import AS_OF, document, write_home
 
+from capstan.domain.training import TrainingRequest
+from capstan.domain.triggers import Trigger, TriggerKind
+from capstan.domain.versions import RunName, SystemName
+from capstan.training.job import Places, write_job
 from capstan_pipelines import warm
 
 STEP = """
@@ -33,7 +38,8 @@ def take_a_while(_folder):
     import colorsys
 
 warm._import_registry = take_a_while
-warm.serve(sys.argv[1], sys.argv[2])
+warm._import_search = {search}
+warm.serve(sys.argv[1], None if sys.argv[2] == warm.AT_FIRST else sys.argv[2])
 """
 
 
@@ -45,11 +51,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> Iterator[psutil.Process]:
-    """A process that answers at a socket of the folder; its fork imports for so long."""
+def serving(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    seconds: float,
+    search: str = "lambda _folder: None",
+    of: str | None = None,
+) -> Iterator[psutil.Process]:
+    """A process that answers at a socket of the folder; its fork imports for so long.
+
+    `search` is code: what imports the libraries of a search. `of` stands for the run's folder.
+    """
     path = folder / "warm"
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE.format(seconds=seconds), str(path), str(folder)],
+        [sys.executable, "-c", SERVE.format(seconds=seconds, search=search), str(path), of or str(folder)],
         stdin=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(folder)},
     )
@@ -95,3 +111,43 @@ def test_the_fork_ends_with_the_process_that_it_came_from(folder, monkeypatch, s
             await_file(folder / "warm.late")
         [late] = process.children()
     assert not late.is_running()
+
+
+@pytest.mark.parametrize("of", [None, warm.AT_FIRST], ids=["of one run", "of whoever asks"])
+def test_what_a_search_needs_is_imported_while_nobody_asks(folder, monkeypatch, of):
+    search = f"lambda folder: __import__('colorsys') if folder == {str(folder)!r} else None"
+    with serving(folder, monkeypatch, seconds=600, search=search, of=of):
+        deadline = time.monotonic() + 60
+        while asked(folder, "check") != "True":
+            assert time.monotonic() < deadline
+
+
+SEARCH = """
+import sys
+from capstan_pipelines import warm
+warm._import_search(sys.argv[1])
+print('optuna' in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "imported"),
+    [({"tune": {"trials": 2}}, "True"), ({}, "False")],
+    ids=["the file asks for a search", "the file asks for none"],
+)
+def test_only_a_file_that_asks_for_a_search_pays_for_its_library(tmp_path, settings, imported):
+    made = document(choose={"metric": "rocAuc"})
+    made["spec"]["training"]["candidates"] = [{"name": "near", "nearestNeighbors": settings}]
+    job, home = tmp_path / "job", write_home(tmp_path / "home")
+    request = TrainingRequest(
+        RunName("run"), SystemName("visits"), Trigger(TriggerKind.INITIAL, AS_OF, "a test"), None
+    )
+    write_job(job, request=request, spec=made, places=Places(str(home), "", "", "", ""), champion=None)
+    found = subprocess.run(
+        [sys.executable, "-c", SEARCH, str(job)], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == imported
+
+
+def test_a_folder_without_a_file_is_left_to_its_step(tmp_path):
+    warm._import_search(str(tmp_path))

@@ -31,12 +31,29 @@ class Distance(NamedTuple):
 
 
 def ks(reference: NDArray[np.float64], window: NDArray[np.float64]) -> Distance:
-    """Kolmogorov-Smirnov distance of two samples without missing values."""
-    # Seconds of import that the pipeline, which only writes references, need not pay.
-    from scipy.stats import ks_2samp
+    """Kolmogorov-Smirnov distance of two samples without missing values, with the asymptotic p-value.
 
-    found = ks_2samp(reference, window, alternative="two-sided", method="asymp")
-    return Distance(float(found.statistic), float(found.pvalue), float(found.statistic))
+    Bit for bit what `scipy.stats.ks_2samp(..., method="asymp")` tells, which sorts the reference and looks at each of
+    its values: of one that is in order already, as `in_order` leaves it, a look at the window's values is enough.
+    """
+    # Seconds of import that the pipeline, which only writes references, need not pay.
+    from scipy.stats import kstwo
+
+    before, after = in_order(reference), np.sort(window)
+    apart = 0.0
+    for side in ("left", "right"):
+        # Between two values of the window only the reference's share grows: it is farthest off at the ends.
+        gaps = before.searchsorted(after, side) / len(before) - after.searchsorted(after, side) / len(after)
+        apart = max(apart, float(np.abs(gaps).max()))
+    larger, smaller = sorted((float(len(before)), float(len(after))), reverse=True)
+    p_value = kstwo.sf(apart, np.round(larger * smaller / (larger + smaller)))
+    return Distance(apart, float(np.clip(p_value, 0, 1)), apart)
+
+
+def in_order(sample: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same values from the smallest to the largest."""
+    is_ordered = bool((sample[1:] >= sample[:-1]).all())
+    return sample if is_ordered else np.sort(sample)
 
 
 def of_counts(reference: NDArray[np.int64], window: NDArray[np.int64]) -> Distance:

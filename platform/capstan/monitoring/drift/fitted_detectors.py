@@ -60,7 +60,7 @@ class OwnDetector:
     def __init__(self, feature: FeatureReference) -> None:
         self._detector = feature.detector
         self._dtype = np.float64 if feature.kind == "numeric" else np.int64
-        self._sample: NDArray[Any] = feature.sample.astype(self._dtype)
+        self._sample = feature.detector.prepared(feature.sample.astype(self._dtype))
 
     def compare(self, window: NDArray[Any]) -> Distance:
         return self._detector.compare(self._sample, window.astype(self._dtype))

@@ -64,6 +64,10 @@ class Detector(ABC):
     def compare(self, reference: NDArray[Any], window: NDArray[Any]) -> Distance:
         """Distance of two samples of at least one value each, without missing ones; the effect is from 0 to 1."""
 
+    def prepared(self, reference: NDArray[Any]) -> NDArray[Any]:
+        """The sample as it is compared fastest; it is asked for once, before many windows."""
+        return reference
+
     def effect(self, reference: NDArray[Any], window: NDArray[Any]) -> float:
         """The effect of `compare` alone, without its p-value."""
         return self.compare(reference, window).effect

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capstan.monitoring.drift.calibration import leave_out
-from capstan.monitoring.drift.distances import Distance, ks, ks_noise
+from capstan.monitoring.drift.distances import Distance, in_order, ks, ks_noise
 from capstan.monitoring.drift.kinds.detector import Detector, Stream
 from capstan.monitoring.drift.sketch import Sketch
 from capstan.recording.payloads import Kind
@@ -24,6 +24,9 @@ class KolmogorovSmirnov(Detector):
     @property
     def reads(self) -> Kind:
         return "numeric"
+
+    def prepared(self, reference: NDArray[Any]) -> NDArray[Any]:
+        return in_order(reference)
 
     def compare(self, reference: NDArray[Any], window: NDArray[Any]) -> Distance:
         return ks(reference, window)
