@@ -52,6 +52,7 @@ VERBS = {
     "import": Group.RUN,
     "predict": Group.RUN,
     "feedback": Group.RUN,
+    "forget": Group.RUN,
     "trigger": Group.RUN,
     "traffic": Group.RUN,
     "render": Group.RUN,

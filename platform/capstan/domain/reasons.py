@@ -79,6 +79,7 @@ class Reason(StrEnum):
     CANCEL_REQUESTED = "CancelRequested", _COMMAND
     COMMAND_IGNORED = "CommandIgnored", _COMMAND
     ABORTED = "Aborted", ReasonFacts(Group.COMMAND, Tone.BAD)
+    FORGOTTEN = "Forgotten", ReasonFacts(Group.COMMAND, is_decision=False)
 
     # Training
     WEBHOOK_CALLED = "WebhookCalled", ReasonFacts(Group.TRAINING, is_decision=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -217,6 +217,14 @@ class Intake:
         """Everything taken before the call is in Parquet on return; raises DiskFullError, losing nothing."""
         self.seal()
         self.flush_sealed()
+
+    def forget(self, system: str, cases: Collection[str]) -> None:
+        """Keep no trace of what was said of these cases, once everything is flushed; raises DiskFullError."""
+        self.ledger.forget(system, cases)
+        state = self._directory / "state.json"
+        if state.exists():
+            stored = orjson.loads(state.read_bytes())
+            write_whole(state, orjson.dumps({**stored, "ledger": self.ledger.dump()}))
 
     def close(self) -> None:
         self.flush()

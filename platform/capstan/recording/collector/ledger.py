@@ -119,6 +119,10 @@ class Ledger:
         self.event_duplicates += min(sent, len(events)) - len(new)
         return repeated
 
+    def forget(self, system: str, cases: Collection[str]) -> None:
+        """Labels of these cases and what they had said are news again; no count changes."""
+        self._labels.forget(f"{system}/{case}" for case in cases)
+
     def unfinished(self) -> list[str]:
         """Boots that have not said their last word and are not known to be silent."""
         return [name for name, boot in self.boots.items() if not boot.ended and not boot.silent]

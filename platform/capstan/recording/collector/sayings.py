@@ -31,6 +31,11 @@ class Sayings:
                 self._said.popitem(last=False)
         return frozenset(found)
 
+    def forget(self, cases: Iterable[str]) -> None:
+        """As if nothing had been said of them."""
+        for case in cases:
+            self._said.pop(short(case), None)
+
     def dump(self) -> str:
         """Everything as text, for `restore_sayings`."""
         return base64.b64encode(b"".join(case + said for case, said in self._said.items())).decode()
