@@ -55,8 +55,8 @@ class Transform(OneOf):
     )
     python: OwnCode | None = Field(
         None,
-        description="A factory that makes a function of the tables, by name: tables of pyarrow, or DataFrames of "
-        "PySpark. It gives the same, or a DataFrame of pandas.",
+        description="A factory that makes a function of the tables, by name: tables of pyarrow, or with "
+        "their engines LazyFrames of Polars or DataFrames of PySpark. It gives the same, or a DataFrame of pandas.",
         examples=[{"factory": "mysteps:daily"}],
     )
     drop: tuple[Dropping, ...] = Field(
@@ -108,10 +108,11 @@ class Load(OneOf):
 class EtlSpec(SpecModel):
     """What is read, made and written."""
 
-    engine: Literal["DuckDB", "Spark"] = Field(
+    engine: Literal["DuckDB", "Polars", "Spark"] = Field(
         "DuckDB",
-        description="What runs the transforms: DuckDB, or Spark, which needs the extra `spark` and Java 17.",
-        examples=["Spark"],
+        description="What runs the transforms: DuckDB; Polars, which needs the extra `polars`; or Spark, which needs "
+        "the extra `spark` and Java 17.",
+        examples=["Polars"],
     )
     time_zone: TimeZone = Field(
         "UTC", description="IANA zone of times without offset.", examples=["America/New_York"]

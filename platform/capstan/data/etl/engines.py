@@ -1,4 +1,4 @@
-"""What runs a transform: DuckDB, or Spark by the same SQL. Tables go in and out as Parquet files."""
+"""What runs a transform: DuckDB, or Spark or Polars by the same SQL. Tables go in and out as Parquet files."""
 
 # DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
 # ruff: noqa: S608
@@ -27,8 +27,9 @@ from capstan.spec.etl import Dropping, Transform
 
 MASTER = "SPARK_MASTER"
 """Environment variable with the address of a Spark; without it this machine's cores are one."""
-_SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
-_REASON = "capstan_dropped_because"
+SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+REASON = "capstan_dropped_because"
+"""Column with the place of the first reason that holds."""
 Made = tuple[int, list[int]]
 """Rows that a step gave, and how many were dropped for each reason."""
 Tables = Mapping[str, Path]
@@ -69,19 +70,19 @@ class _DuckDB:
                     _require_select(connection, step)
                     connection.execute(f"create temp table result as {step.sql}")
                 else:
-                    connection.register("given", _called(step, function, _arrow_tables(connection, tables)))
+                    connection.register("given", called(step, function, _arrow_tables(connection, tables)))
                     connection.execute("create temp table result as from given")
                 _require_room_for_reason(connection, step)
-                columns = f"*{_whole_numbers(connection)}, {_reasons(step.drop)} as {_REASON}"
+                columns = f"*{_whole_numbers(connection)}, {reasons(step.drop)} as {REASON}"
                 connection.execute(f"create temp table marked as select {columns} from result")
                 counts = dict(
-                    connection.execute(f"select {_REASON}, count(*) from marked group by all").fetchall()
+                    connection.execute(f"select {REASON}, count(*) from marked group by all").fetchall()
                 )
                 connection.execute(
-                    f"copy (select * exclude ({_REASON}) from marked where {_REASON} is null) "
+                    f"copy (select * exclude ({REASON}) from marked where {REASON} is null) "
                     f"to {sql_file(str(target))} (format parquet)"
                 )
-        return _made(step, counts)
+        return made_of(step, counts)
 
 
 def _arrow_tables(connection: duckdb.DuckDBPyConnection, tables: Tables) -> dict[str, pa.Table]:
@@ -89,9 +90,9 @@ def _arrow_tables(connection: duckdb.DuckDBPyConnection, tables: Tables) -> dict
 
 
 def _require_room_for_reason(connection: duckdb.DuckDBPyConnection, step: Transform) -> None:
-    if _REASON in map(str.casefold, connection.sql("from result").columns):
+    if REASON in map(str.casefold, connection.sql("from result").columns):
         raise InvalidDataError(
-            f"transform.{step.name}: {_REASON!r} is a column of Capstan's own; give it another name"
+            f"transform.{step.name}: {REASON!r} is a column of Capstan's own; give it another name"
         )
 
 
@@ -137,7 +138,7 @@ def spark_engine(zone: str) -> Iterator[Engine]:
         )
     except Exception as error:
         raise CapstanError(
-            f"engine: Spark: {_first_line(error)}; {MASTER} is its address, and without it this machine is one, "
+            f"engine: Spark: {first_line(error)}; {MASTER} is its address, and without it this machine is one, "
             "by Java 17"
         ) from error
     try:
@@ -154,29 +155,29 @@ class _Spark:
         frames = {name: self._session.read.parquet(*parquet_files(table)) for name, table in tables.items()}
         for name, frame in frames.items():
             frame.createOrReplaceTempView(name)
-        if function is None and not _SELECT.match(step.sql or ""):
+        if function is None and not SELECT.match(step.sql or ""):
             raise InvalidDataError(f"transform.{step.name}: sql must be one select statement")
         try:
-            made = self._session.sql(step.sql) if function is None else _called(step, function, frames)
+            made = self._session.sql(step.sql) if function is None else called(step, function, frames)
             if not hasattr(made, "createOrReplaceTempView"):
                 made = self._session.createDataFrame(made)
             made.createOrReplaceTempView("capstan_result")
             marked = self._session.sql(
-                f"select *, {_reasons(step.drop)} as {_REASON} from capstan_result"
+                f"select *, {reasons(step.drop)} as {REASON} from capstan_result"
             ).cache()
-            counts = {row[0]: row[1] for row in marked.groupBy(_REASON).count().collect()}
-            kept = marked.where(f"{_REASON} is null").drop(_REASON)
+            counts = {row[0]: row[1] for row in marked.groupBy(REASON).count().collect()}
+            kept = marked.where(f"{REASON} is null").drop(REASON)
             shutil.rmtree(target, ignore_errors=True)
             kept.write.parquet(target.absolute().as_uri())
             marked.unpersist()
         except InvalidDataError:
             raise
         except Exception as error:
-            raise InvalidDataError(f"transform.{step.name}: {_first_line(error)}") from error
-        return _made(step, counts)
+            raise InvalidDataError(f"transform.{step.name}: {first_line(error)}") from error
+        return made_of(step, counts)
 
 
-def _called(step: Transform, function: Function, tables: Mapping[str, Any]) -> Any:
+def called(step: Transform, function: Function, tables: Mapping[str, Any]) -> Any:
     assert step.python is not None
     try:
         made = function(tables)
@@ -185,26 +186,27 @@ def _called(step: Transform, function: Function, tables: Mapping[str, Any]) -> A
             f"transform.{step.name}: {step.python.factory}: {type(error).__name__}: {error}"
         ) from error
     if not any(
-        hasattr(made, name) for name in ("createOrReplaceTempView", "to_pandas", "iloc", "read_next_batch")
+        hasattr(made, name)
+        for name in ("createOrReplaceTempView", "collect_schema", "to_pandas", "iloc", "read_next_batch")
     ):
         raise InvalidDataError(
             f"transform.{step.name}: {step.python.factory} gave {type(made).__name__}; let its function give a table "
-            "of pyarrow, a DataFrame of pandas, or one of PySpark where the engine is Spark"
+            "of pyarrow, a DataFrame of pandas, or one of the engine"
         )
     return made
 
 
-def _reasons(drop: Sequence[Dropping]) -> str:
-    """SQL of the place of the first reason that holds, which both engines speak."""
+def reasons(drop: Sequence[Dropping]) -> str:
+    """SQL of the place of the first reason that holds, which all engines speak."""
     cases = " ".join(f"when ({one.where}) then {place}" for place, one in enumerate(drop))
     return f"case {cases} end" if cases else "cast(null as int)"
 
 
-def _made(step: Transform, counts: Mapping[int | None, int]) -> Made:
+def made_of(step: Transform, counts: Mapping[int | None, int]) -> Made:
     return sum(counts.values()), [counts.get(place, 0) for place in range(len(step.drop))]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from capstan.data.etl.engines import Engine, Function, duckdb_engine, spark_engine, told
+from capstan.data.etl.polars_engine import polars_engine
 from capstan.data.etl.report import Dropped, EtlReport, EtlStep
 from capstan.data.etl.targets import write_database, write_parquet
 from capstan.data.sources import Reading, open_source
@@ -76,7 +77,6 @@ def _steps(
     on_step: Callable[[EtlStep], None],
 ) -> Iterator[EtlStep]:
     kept = _Kept(folder / "steps", _digest(job))
-    zone = job.spec.time_zone
     for source in job.spec.extract:
 
         def read(target: Path, source: Source = source) -> tuple[int, list[int]]:
@@ -87,9 +87,7 @@ def _steps(
         yield step
     transforms = job.spec.transform
     if any(kept.step("transform", one.name, one) is None for one in transforms):
-        engine: AbstractContextManager[Engine]
-        engine = spark_engine(zone) if job.spec.engine == "Spark" else duckdb_engine(zone, memory, threads)
-        with engine as running:
+        with _engine(job, memory, threads) as running:
             yield from _transformed(transforms, kept, running, function_of, on_step)
     else:
         for one in transforms:
@@ -100,6 +98,17 @@ def _steps(
         step = _loaded(job, load, kept, secrets, memory)
         on_step(step)
         yield step
+
+
+def _engine(job: Etl, memory: int, threads: int) -> AbstractContextManager[Engine]:
+    zone = job.spec.time_zone
+    match job.spec.engine:
+        case "DuckDB":
+            return duckdb_engine(zone, memory, threads)
+        case "Polars":
+            return polars_engine(zone)
+        case "Spark":
+            return spark_engine(zone)
 
 
 def _transformed(
