@@ -19,14 +19,16 @@ from capstan.tasks.metric import numbered
 if TYPE_CHECKING:
     from capstan.data.folds import Folds
 
+WRITTEN_ROWS = 1_000_000
 TABLE, PARTS, TOLD = "cases.arrow", "parts.npz", "told.json"
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """As an Arrow file, uncompressed so that it can be mapped."""
+    """As an Arrow file, uncompressed so that it can be mapped; of a large table a part is held at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
+        for begin in range(0, max(1, table.num_rows), WRITTEN_ROWS):
+            writer.write_table(table.slice(begin, WRITTEN_ROWS).combine_chunks())
 
 
 def read_table(path: Path) -> pa.Table:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from capstan.training.job import Job
@@ -37,7 +39,7 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
         kept = read if report is None else report.kept(read)
         found = part_cases(kept, job.system, as_of=as_of)
         parts, lineage = found.parts, lineage_of(read)
-        drawn = _sample_in_words(job, found.table.take(parts.training))
+        drawn = _sample_in_words(job, found.table, parts.training)
         warnings = (*([] if report is None else report.told), *found.warnings, *drawn)
         parted = Parted(
             found.table,
@@ -67,11 +69,12 @@ def run(job_folder: str, table_file: str, cases_folder: str) -> None:
         )
 
 
-def _sample_in_words(job: Job, training: pa.Table) -> Iterator[str]:
-    """What is drawn of the training rows; raises InvalidDataError where it can't be."""
+def _sample_in_words(job: Job, table: pa.Table, rows: npt.NDArray[np.int64]) -> Iterator[str]:
+    """What is drawn of the training rows of the table; raises InvalidDataError where it can't be."""
     sample = job.system.spec.training.sample
     if sample is None:
         return
+    training = table.take(rows)
     from capstan.training.sampling import draw
 
     drawn = draw(training, sample, strata_of(job, training), seed=job.seed)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from capstan.data.conditions import condition_holds
 from capstan.data.decimal_marks import plain_name, way_to_number
 from capstan.data.extraction import LABEL_AVAILABLE_AT
+from capstan.data.mapped_tables import filtered
 from capstan.data.moments import ways_to_moments
 from capstan.domain.payload_limits import LONGEST_ID, LONGEST_TEXT
 from capstan.errors import InvalidDataError
@@ -87,7 +88,7 @@ class CheckReport:
                 f"data.checks: `severity: Drop` leaves none of {len(dropped):,} rows: {rules}. Correct the rows, or "
                 "change the rule"
             )
-        return table.filter(pa.array(~dropped))
+        return filtered(table, pa.array(~dropped))
 
     @property
     def told(self) -> list[str]:

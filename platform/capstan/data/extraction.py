@@ -34,6 +34,7 @@ from capstan.data.hidden_values import quoted
 from capstan.data.images import ImageFiles
 from capstan.data.keys import require_keys
 from capstan.data.lineage import Uses
+from capstan.data.mapped_tables import BATCH_ROWS, IN_MEMORY, filtered, mapped
 from capstan.data.memory import table_memory
 from capstan.data.moments import (
     AWARE,
@@ -72,6 +73,8 @@ CONTENT_DIGITS = 16
 UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 """The moment of rows without a time, where nobody asks as of a moment."""
 _SHOWN = 5
+_CELL_BYTES = 8
+"""Of a number; texts mostly take more."""
 _GIVEN = b"given columns"
 _AGREEMENTS = b"agreements"
 _LOG = logging.getLogger(__name__)
@@ -130,7 +133,7 @@ def extract(
         else _key_columns(system),
         targets=_targets(system, features),
     ) as selected:
-        table = selected.in_order(system).to_arrow_table()
+        table = selected.as_table(system)
         if not system.spec.data.has_label:
             table = _without_labels(table, system)
         room = memory if memory is not None else table_memory(system.spec.training.resources)
@@ -176,6 +179,15 @@ class SelectedCases:
     """Marked columns, whose raw values are not in the cases."""
 
     table: ClassVar[str] = "_cases"
+
+    def as_table(self, system: MLSystem) -> pa.Table:
+        """By time and then id; a large one lies in a mapped file. Raises DiskFullError."""
+        [(rows,)] = self.connection.execute(f"select count(*) from {self.table}").fetchall()
+        ordered = self.in_order(system)
+        if rows * len(ordered.columns) * _CELL_BYTES <= IN_MEMORY:
+            return ordered.to_arrow_table()
+        batches = ordered.to_arrow_reader(BATCH_ROWS)
+        return mapped(batches.schema, batches)
 
     def in_order(self, system: MLSystem) -> duckdb.DuckDBPyRelation:
         """By time and then id."""
@@ -295,7 +307,7 @@ def trainable(table: pa.Table, as_of: datetime | None, system: MLSystem) -> pa.T
     if as_of is not None and data.keys.time is not None:
         oldest = pa.scalar(as_of - data.settled_after, pa.timestamp("us", "UTC"))
         keep = pc.and_(keep, pc.less_equal(table[data.keys.time_column], oldest))
-    chosen = table.filter(keep)
+    chosen = filtered(table, keep)
     if not chosen.num_rows and data.keys.time is None:
         raise InvalidDataError(
             f"data.label.column: no row has a value of {data.label.column!r}; name another column"

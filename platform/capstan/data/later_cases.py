@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstan.data.extraction import LABEL_AVAILABLE_AT
+from capstan.data.mapped_tables import filtered
 from capstan.spec.system import MLSystem
 
 _SHOWN = 3
@@ -22,9 +23,9 @@ def without_later_cases(table: pa.Table, system: MLSystem, now: datetime) -> tup
     count = pc.sum(later).as_py() or 0
     if not count:
         return table, None
-    shown = _pairs(table.filter(later), keys.id_column, keys.time)
+    shown = _pairs(table.select([keys.id_column, keys.time]).filter(later), keys.id_column, keys.time)
     zone = system.spec.data.time_zone
-    return table.filter(pc.invert(later)), (
+    return filtered(table, pc.invert(later)), (
         f"data.keys.time: {count:,} of {table.num_rows:,} cases are left out, because their {keys.time!r} is after "
         f"now, {_moment(now)} ({shown}); nothing learns from a case before its time. If these are past, correct "
         f"them: times without offset are of data.timeZone, {zone}"
@@ -42,9 +43,9 @@ def early_labels(table: pa.Table, system: MLSystem) -> str | None:
         return None
     labels = table.num_rows - table[LABEL_AVAILABLE_AT].null_count
     (first,) = (
-        table.filter(early)
+        table.select([data.keys.id_column, data.keys.time, LABEL_AVAILABLE_AT])
+        .filter(early)
         .slice(0, 1)
-        .select([data.keys.id_column, data.keys.time, LABEL_AVAILABLE_AT])
         .to_pylist()
     )
     return (

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstan.data.mapped_tables import filtered
 from capstan.errors import LeakageError
 from capstan.features.columns import codes, numbers
 from capstan.features.dates import NO_PART, parts_of_column
@@ -68,7 +69,7 @@ def find_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = No
     data = system.spec.data
     if as_of is not None and data.keys.time is not None:
         old = pa.scalar(as_of - data.label.maximum_delay, pa.timestamp("us", "UTC"))
-        table = table.filter(pc.less_equal(table[data.keys.time], old))
+        table = filtered(table, pc.less_equal(table[data.keys.time], old))
     leaks: dict[str, Leak] = {}
     for target in system.spec.targets if data.has_label else ():
         for found in _leaks_of(target, table, system):
@@ -93,9 +94,7 @@ class ToldAlone:
 def told_alone(table: pa.Table, system: MLSystem) -> tuple[ToldAlone, ...]:
     """What each feature of an extracted table tells of the label by itself, the one that tells most first."""
     target = system.spec.objective.target
-    labelled = table.filter(pc.is_valid(table[target]))
-    step = max(1, -(-labelled.num_rows // _MOST_ADDED))
-    sample = labelled.take(np.arange(0, labelled.num_rows, step))
+    sample = _spaced(table, target)
     if not sample.num_rows:
         return ()
     task = task_of(system.spec)
@@ -122,9 +121,7 @@ def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
     target = spec.objective.target
     if TASK_FACTS[spec.objective.task].label != "Number":
         return ()
-    labelled = table.filter(pc.is_valid(table[target]))
-    step = max(1, -(-labelled.num_rows // _MOST_ADDED))
-    sample = labelled.take(np.arange(0, labelled.num_rows, step))
+    sample = _spaced(table, target)
     named = [feature.column for feature in spec.features if feature.reading == "numeric"]
     columns = {name: numbers(sample[name], name) for name in dict.fromkeys(named)}
     columns = {name: values for name, values in columns.items() if _varies(values)}
@@ -148,6 +145,12 @@ def parts_of_label(table: pa.Table, system: MLSystem) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def _spaced(table: pa.Table, target: str) -> pa.Table:
+    """At most so many of the labelled rows, evenly spaced."""
+    labelled = np.flatnonzero(pc.is_valid(table[target]).to_numpy(zero_copy_only=False))
+    return table.take(labelled[:: max(1, -(-len(labelled) // _MOST_ADDED))])
+
+
 def _varies(values: npt.NDArray[np.float64]) -> bool:
     """Whether all are finite, not all the same, and none so large that their spread is infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -157,7 +160,7 @@ def _varies(values: npt.NDArray[np.float64]) -> bool:
 def _leaks_of(target: str, table: pa.Table, system: MLSystem) -> Iterator[Leak]:
     """Of the features, those that know the target: all of the system's, else those of the models that learn it."""
     spec = system.spec
-    labelled = table.filter(pc.is_valid(table[target]))
+    labelled = filtered(table, pc.is_valid(table[target]))
     unlabelled = _without_label(table, labelled, target, system)
     step = max(1, -(-labelled.num_rows // _MOST_ROWS))
     sample = labelled.take(np.arange(0, labelled.num_rows, step))
@@ -209,9 +212,9 @@ def _without_label(table: pa.Table, labelled: pa.Table, target: str, system: MLS
     missing = pc.is_null(table[target])
     time = system.spec.data.keys.time
     if not labelled.num_rows or time is None:
-        return table.filter(missing)
+        return filtered(table, missing)
     first = pc.min(labelled[time])
-    return table.filter(pc.and_(missing, pc.greater_equal(table[time], first)))
+    return filtered(table, pc.and_(missing, pc.greater_equal(table[time], first)))
 
 
 def refuse_leaks(table: pa.Table, system: MLSystem, *, as_of: datetime | None = None) -> tuple[Leak, ...]:

@@ -103,7 +103,8 @@ def part_cases(cases: pa.Table, system: MLSystem, *, as_of: datetime) -> PartedC
         until, validation=split.validation, test=split.test, zone=data.time_zone
     )
     first: datetime = times.min().astype("datetime64[us]").item().replace(tzinfo=UTC)
-    missing = _times(cases.filter(pc.is_null(cases[data.label.column])), data.keys.time)
+    unlabelled_cases = cases.select([data.keys.time]).filter(pc.is_null(cases[data.label.column]))
+    missing = _times(unlabelled_cases, data.keys.time)
 
     def part(name: str, rows: Indices, start: datetime, end: datetime) -> Part:
         within = (missing >= _utc(start)) & (missing < _utc(end))
