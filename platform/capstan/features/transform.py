@@ -15,6 +15,7 @@ from capstan.features.columns import Floats, as_they_are, column_of, columns_of
 from capstan.features.kinds import FittedFeature, FittedImage, FittedTarget, Kind, Target, fitted, unfitted
 from capstan.features.kinds.categorical import FittedCategorical
 from capstan.features.kinds.numeric import FittedNumeric
+from capstan.features.mapped_matrix import empty_matrix
 
 if TYPE_CHECKING:
     from capstan.spec.features import Feature
@@ -66,7 +67,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self._filled(transformed)
 
     def _filled(self, transformed: Callable[[FittedFeature], Floats]) -> Floats:
-        """The matrix, made one feature after another, so that many rows are not held twice."""
+        """The matrix, made one feature after another, so that many rows are not held twice; a large one is mapped."""
         matrix: Floats | None = None
         begin = 0
         for feature in self.features_:
@@ -77,7 +78,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"{len(feature.names)} names; let the kind of the feature give one column for each name"
                 )
             if matrix is None:
-                matrix = np.empty((len(block), self.n_features_out_))
+                matrix = empty_matrix(len(block), self.n_features_out_)
             matrix[:, begin : begin + block.shape[1]] = block
             begin += block.shape[1]
         assert matrix is not None, "a file has features"

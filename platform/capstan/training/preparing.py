@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from capstan.errors import InvalidDataError
 from capstan.features.fullness import is_left_out, missing_share
 from capstan.features.kinds import CategoricalSettings, FittedEmbedded, FittedImage, Target
+from capstan.features.mapped_matrix import BATCH_ROWS
 from capstan.features.transform import FeatureTransform, build_transform
 from capstan.spec.balance import Balance
 from capstan.spec.families import Candidate
@@ -82,7 +84,7 @@ def prepare(
     _require_room(transform, table)
     # What was fitted to other rows knows nothing of the labels of these.
     matrix = transform.transform_training(table, target) if given is None else transform.transform(table)
-    if not np.isfinite(matrix).all():
+    if not _is_finite(matrix):
         raise InvalidDataError("features: the transform gave a value that is not finite")
     lesson = Lesson(
         matrix,
@@ -100,6 +102,12 @@ def prepare(
         balance=balance,
     )
     return Prepared(transform, lesson, tuple(noted))
+
+
+def _is_finite(matrix: npt.NDArray[np.float64]) -> bool:
+    """In parts: of many rows the answers themselves would take memory."""
+    parts = range(0, len(matrix), BATCH_ROWS)
+    return all(bool(np.isfinite(matrix[begin : begin + BATCH_ROWS]).all()) for begin in parts)
 
 
 def _balance_in_words(train: Cases, balance: Balance) -> str:

@@ -11,6 +11,7 @@ from capstan.spec.families import CLASSES, GradientBoosting
 from capstan.training.families.boosting_space import boosting_space
 from capstan.training.families.family import Fitted, Part, SearchSpace
 from capstan.training.families.going_on import more_rounds, require_classes, require_kind
+from capstan.training.families.large_boosting import fit_boosting
 from capstan.training.lesson import Lesson
 
 _LOSSES = {None: "squared_error", "Absolute": "absolute_error"}
@@ -29,7 +30,7 @@ class GradientBoostingFamily:
         if settings.early_stopping is not None:
             iterations = _enough(settings, lesson)
         model = _model(settings, lesson, max_iter=iterations, early_stopping=False)
-        model.fit(lesson.matrix, lesson.truth, sample_weight=lesson.weights)
+        fit_boosting(model, lesson)
         fitted: Fitted = _plain(settings, model)
         return fitted
 
