@@ -109,8 +109,9 @@ ALIKE = {
     "lag(id) over (order by id) as before from orders",
     "rank": "select id, rank() over (order by customer nulls last) * 1000000000 as r from orders",
     "order and limit": "select id, weight from orders order by weight desc nulls last limit 2",
-    "texts": "select id, upper(town) as u, length(town) as l, town like '%h%' as h, concat(town, '!') as c, "
+    "texts": "select id, upper(town) as u, length(town) as l, town like '%h%' as h, "
     "substr(town, 1, 2) as s from orders",
+    "texts put together": "select id, concat(town, '!') as c from orders",
     "words in texts": "select id, 'sum(' as t, town = 'O''Hara' as o from orders -- sum(1)",
     "case": "select id, case when weight > 5 then 'big' when weight is null then '?' else 'small' end as s from orders",
     "no rows": "select id, weight from orders where id > 99",
@@ -131,7 +132,7 @@ DIFFERENT = {
 }
 
 
-def answered(place: Path, engine: str, sql: str, zone: str = ZONE) -> list[tuple[Any, ...]]:
+def answered(place: Path, engine: str, sql: str, zone: str = ZONE, server: str = "") -> list[tuple[Any, ...]]:
     """Rows that the engine gives, in an order that does not depend on it; numbers as numbers, whatever their type."""
     for name, table in TABLES.items():
         if not (place / f"{name}.parquet").exists():
@@ -140,7 +141,7 @@ def answered(place: Path, engine: str, sql: str, zone: str = ZONE) -> list[tuple
     extract = "".join(f"    - {{name: {name}, parquet: {{path: {name}.parquet}}}}\n" for name in TABLES)
     quoted = sql.replace("\\", "\\\\").replace('"', '\\"')
     file.write_text(
-        f"apiVersion: capstan.dev/v1alpha1\nkind: ETL\nmetadata: {{name: one}}\nspec:\n  engine: {engine}\n"
+        f"apiVersion: capstan.dev/v1alpha1\nkind: ETL\nmetadata: {{name: one}}\nspec:\n  engine: {engine}\n{server}"
         f'  timeZone: {zone}\n  extract:\n{extract}  transform:\n    - name: made\n      sql: "{quoted}"\n'
         "  load:\n    - {name: made, parquet: {path: made.parquet}}\n"
     )

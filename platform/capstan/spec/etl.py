@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,6 +19,8 @@ from capstan.spec.mistakes import explained, grammar_errors
 from capstan.spec.own_code import OwnCode
 from capstan.spec.secrets import ValueFrom
 
+CONNECT = re.compile(r"sc://[^/;\s]+(/[^\s]*)?\Z")
+"""Address of Spark Connect."""
 TABLE = r"^[a-z_][a-z0-9_]*$"
 
 
@@ -105,6 +108,31 @@ class Load(OneOf):
     )
 
 
+def _connect_address(value: str) -> str:
+    if not CONNECT.match(value):
+        raise PydanticCustomError("connect", "is no address of Spark Connect; write sc://HOST:15002")
+    if "token=" in value:
+        raise PydanticCustomError(
+            "token", "holds a token; write the whole address to a secret, and name it by remoteFrom"
+        )
+    return value
+
+
+class SparkServer(OneOf):
+    """The server of Spark Connect that runs the transforms."""
+
+    members: ClassVar[tuple[str, ...]] = ("remote", "remote_from")
+
+    remote: Annotated[Text, AfterValidator(_connect_address)] | None = Field(
+        None, description="Its address.", examples=["sc://spark.example.org:15002"]
+    )
+    remote_from: ValueFrom | None = Field(
+        None,
+        description="Secret that holds the address, such as one with a token.",
+        examples=[{"secretKeyRef": {"name": "spark", "key": "remote"}}],
+    )
+
+
 class EtlSpec(SpecModel):
     """What is read, made and written."""
 
@@ -113,6 +141,12 @@ class EtlSpec(SpecModel):
         description="What runs the transforms: DuckDB; Polars, which needs the extra `polars`; or Spark, which needs "
         "the extra `spark` and Java 17.",
         examples=["Polars"],
+    )
+    spark: SparkServer | None = Field(
+        None,
+        description="Server of Spark Connect, for `engine: Spark`. None is this machine, or the Spark that the "
+        "variable SPARK_MASTER names.",
+        examples=[{"remote": "sc://spark.example.org:15002"}],
     )
     time_zone: TimeZone = Field(
         "UTC", description="IANA zone of times without offset.", examples=["America/New_York"]
@@ -138,6 +172,12 @@ class EtlSpec(SpecModel):
 
     @model_validator(mode="after")
     def _fits(self) -> EtlSpec:
+        if self.spark is not None and self.engine != "Spark":
+            raise PydanticCustomError(
+                "no_spark",
+                "spark is the server of engine: Spark, and engine is {engine}; write engine: Spark, or drop spark",
+                {"engine": self.engine},
+            )
         tables = [*(one.name for one in self.extract), *(one.name for one in self.transform)]
         for name in tables:
             if tables.count(name) > 1:

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from capstan.cli.main import app
-from capstan.data.etl import engines, job
+from capstan.data.etl import job, spark_engine
 from capstan.errors import AlreadyRunningError, CapstanError, InvalidDataError, InvalidSpecError
 from capstan.spec.etl import load_etl
 from capstan.verbs.etl import move_rows
@@ -213,6 +213,16 @@ REFUSED = {
     "condition": ("amount is null,", "amounts is null,", r"transform.clean: .*amounts"),
     "file": ("orders.csv", "none.csv", r"extract.orders: .*none.csv does not exist"),
     "secret": ("name: reports", "name: nowhere", r"load.daily: the secret nowhere/url cannot be read"),
+    "connect": (
+        "spec:\n",
+        'spec:\n  engine: Spark\n  spark: {remote: "sc://localhost"}\n',
+        r"spark.remote needs the extra 'spark'",
+    ),
+    "connect's secret": (
+        "spec:\n",
+        "spec:\n  engine: Spark\n  spark: {remoteFrom: {secretKeyRef: {name: spark, key: url}}}\n",
+        r"spark.remoteFrom: the secret spark/url cannot be read .*; write its address to",
+    ),
     "spark": ("spec:\n", "spec:\n  engine: Spark\n", r"engine: Spark needs the extra 'spark'"),
 }
 
@@ -221,7 +231,7 @@ REFUSED = {
 def test_what_cannot_run_is_told_by_its_step(place: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new, words = REFUSED[case]
     changed(place, old, new)
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(spark_engine, "find_spec", lambda name: None)
     with pytest.raises(CapstanError, match=words):
         moved(place)
     assert not (place / "out").exists() or case == "secret"
@@ -253,6 +263,21 @@ WRONG = {
     "csv": ("out/clean.parquet", "out/clean.csv", "'out/clean.csv' is no name of a Parquet file"),
     "away": ("out/clean.parquet", "s3://b/clean.parquet", "is an address; write a file of this machine"),
     "engine": ("spec:\n", "spec:\n  engine: Pandas\n", "engine"),
+    "connect": (
+        "spec:\n",
+        "spec:\n  engine: Spark\n  spark: {remote: spark.local}\n",
+        "write sc://HOST:15002",
+    ),
+    "token": (
+        "spec:\n",
+        'spec:\n  engine: Spark\n  spark: {remote: "sc://a/;token=b"}\n',
+        "holds a token; write the whole address to a secret",
+    ),
+    "other engine": (
+        "spec:\n",
+        'spec:\n  spark: {remote: "sc://a"}\n',
+        "spark is the server of engine: Spark, and engine is DuckDB",
+    ),
     "both": ("sql: select", "python: {factory: 'a:b'}\n      sql: select", "keep exactly one of sql, python"),
     "misspelt": ("transform:", "transforms:", "transforms"),
 }

@@ -1,17 +1,13 @@
-"""What runs a transform: DuckDB, or Spark or Polars by the same SQL. Tables go in and out as Parquet files."""
+"""What runs a transform: DuckDB, or another engine by the same SQL. Tables go in and out as Parquet files."""
 
 # DuckDB takes no parameters for names; they all go through `quote`, texts through `literal`.
 # ruff: noqa: S608
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +18,9 @@ from capstan.data.sources.files import sql_file, sql_list
 from capstan.data.sql_errors import in_words, is_no_space
 from capstan.data.text_types import quote
 from capstan.data.workspace import workspace
-from capstan.errors import CapstanError, DiskFullError, InvalidDataError, MissingExtraError
+from capstan.errors import DiskFullError, InvalidDataError
 from capstan.spec.etl import Dropping, Transform
 
-MASTER = "SPARK_MASTER"
-"""Environment variable with the address of a Spark; without it this machine's cores are one."""
 SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 REASON = "capstan_dropped_because"
 """Column with the place of the first reason that holds."""
@@ -115,66 +109,6 @@ def _require_select(connection: duckdb.DuckDBPyConnection, step: Transform) -> N
     statements = connection.extract_statements(step.sql or "")
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise InvalidDataError(f"transform.{step.name}: sql must be one select statement")
-
-
-@contextmanager
-def spark_engine(zone: str) -> Iterator[Engine]:
-    """A session of Spark; raises MissingExtraError without pyspark, CapstanError for a Spark that does not work."""
-    if find_spec("pyspark") is None:
-        raise MissingExtraError("engine: Spark", "spark")
-    from pyspark.sql import SparkSession
-
-    # Its workers are processes of this Python.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    try:
-        session = (
-            SparkSession.builder.appName("capstan etl")
-            .master(os.environ.get(MASTER, "local[*]"))
-            .config("spark.ui.enabled", "false")
-            .config("spark.log.level", "ERROR")
-            .config("spark.sql.session.timeZone", zone)
-            .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-            .getOrCreate()
-        )
-    except Exception as error:
-        raise CapstanError(
-            f"engine: Spark: {first_line(error)}; {MASTER} is its address, and without it this machine is one, "
-            "by Java 17"
-        ) from error
-    try:
-        yield _Spark(session)
-    finally:
-        session.stop()
-
-
-class _Spark:
-    def __init__(self, session: Any) -> None:
-        self._session = session
-
-    def transform(self, step: Transform, function: Function | None, tables: Tables, target: Path) -> Made:
-        frames = {name: self._session.read.parquet(*parquet_files(table)) for name, table in tables.items()}
-        for name, frame in frames.items():
-            frame.createOrReplaceTempView(name)
-        if function is None and not SELECT.match(step.sql or ""):
-            raise InvalidDataError(f"transform.{step.name}: sql must be one select statement")
-        try:
-            made = self._session.sql(step.sql) if function is None else called(step, function, frames)
-            if not hasattr(made, "createOrReplaceTempView"):
-                made = self._session.createDataFrame(made)
-            made.createOrReplaceTempView("capstan_result")
-            marked = self._session.sql(
-                f"select *, {reasons(step.drop)} as {REASON} from capstan_result"
-            ).cache()
-            counts = {row[0]: row[1] for row in marked.groupBy(REASON).count().collect()}
-            kept = marked.where(f"{REASON} is null").drop(REASON)
-            shutil.rmtree(target, ignore_errors=True)
-            kept.write.parquet(target.absolute().as_uri())
-            marked.unpersist()
-        except InvalidDataError:
-            raise
-        except Exception as error:
-            raise InvalidDataError(f"transform.{step.name}: {first_line(error)}") from error
-        return made_of(step, counts)
 
 
 def called(step: Transform, function: Function, tables: Mapping[str, Any]) -> Any:

@@ -16,9 +16,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from capstan.data.etl.engines import Engine, Function, duckdb_engine, spark_engine, told
+from capstan.data.etl.engines import Engine, Function, duckdb_engine, told
 from capstan.data.etl.polars_engine import polars_engine
 from capstan.data.etl.report import Dropped, EtlReport, EtlStep
+from capstan.data.etl.spark_engine import connected_engine, spark_engine
 from capstan.data.etl.targets import write_database, write_parquet
 from capstan.data.sources import Reading, open_source
 from capstan.data.sources.files import sql_file
@@ -30,6 +31,7 @@ from capstan.errors import AlreadyRunningError, InvalidDataError
 from capstan.spec.data import Source
 from capstan.spec.etl import Etl, Load, Transform
 from capstan.spec.own_code import OwnCode
+from capstan.spec.secrets import ValueFrom
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,7 +89,7 @@ def _steps(
         yield step
     transforms = job.spec.transform
     if any(kept.step("transform", one.name, one) is None for one in transforms):
-        with _engine(job, memory, threads) as running:
+        with _engine(job, secrets, memory, threads) as running:
             yield from _transformed(transforms, kept, running, function_of, on_step)
     else:
         for one in transforms:
@@ -100,8 +102,11 @@ def _steps(
         yield step
 
 
-def _engine(job: Etl, memory: int, threads: int) -> AbstractContextManager[Engine]:
-    zone = job.spec.time_zone
+def _engine(job: Etl, secrets: Path, memory: int, threads: int) -> AbstractContextManager[Engine]:
+    zone, spark = job.spec.time_zone, job.spec.spark
+    if spark is not None:
+        address = spark.remote or _secret(f"spark.{spark.key}", spark.chosen, secrets, "its address")
+        return connected_engine(zone, address, f"spark.{spark.key}")
     match job.spec.engine:
         case "DuckDB":
             return duckdb_engine(zone, memory, threads)
@@ -190,8 +195,12 @@ def _loaded(job: Etl, load: Load, kept: _Kept, secrets: Path, memory: int) -> Et
 
 def _target_url(load: Load, secrets: Path) -> str:
     assert load.database is not None
-    reading: Any = _Field(f"load.{load.name}", secrets)
-    return secret_text(reading, load.database.url_from, "the database's URL")
+    return _secret(f"load.{load.name}", load.database.url_from, secrets, "the database's URL")
+
+
+def _secret(field: str, value: ValueFrom, secrets: Path, what: str) -> str:
+    reading: Any = _Field(field, secrets)
+    return secret_text(reading, value, what)
 
 
 class _Field:
