@@ -400,7 +400,7 @@ def _run_query(
         columns = tables.columns_of(query)
         if columns is not None:
             _check_columns(system, columns, wanted)
-    tables.run(query, wanted, "_joined")
+    tables.run(query, wanted, "_joined", data.engine, data.time_zone)
     if not keeps_odd:
         _require_numbers(connection, system, tables)
     return columns or ()

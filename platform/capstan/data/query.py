@@ -21,6 +21,7 @@ from capstan.data.agreement import Agreement
 from capstan.data.comparisons import compared_as_numbers
 from capstan.data.lineage import Place, Uses, settle
 from capstan.data.number_cells import MOSTLY, OddCells, cells_of_codes, changing_cells, odd_numbers
+from capstan.data.other_engines import EngineName, run_elsewhere
 from capstan.data.sources import Reader, Reading, open_source
 from capstan.data.sources.annotated import AnnotatedReader
 from capstan.data.sources.cells import first_cells
@@ -98,10 +99,21 @@ class SourceTables:
             with _told(self._readings[name].field), plain_plans(self._connection):
                 self._offer(name, columns)
 
-    def run(self, query: str, columns: Sequence[str], target: str) -> None:
-        """Create the table `target` with these columns of the query."""
+    def run(
+        self,
+        query: str,
+        columns: Sequence[str],
+        target: str,
+        engine: EngineName = "DuckDB",
+        zone: str = "UTC",
+    ) -> None:
+        """Create the table `target` with these columns of the query; another engine than DuckDB knows the `zone`."""
         items = ", ".join(quote(column) for column in columns)
         try:
+            if engine != "DuckDB":
+                read = list(self._loaded)
+                run_elsewhere(self._connection, engine, zone, read, _bare(query), columns, target)
+                return
             self._connection.execute(f"create temp table {target} as select {items} from ({_bare(query)})")
         except duckdb.OutOfMemoryException:
             raise

@@ -775,6 +775,12 @@ class Data(SpecModel):
         description="SQL that joins the sources to one row per case; without it the only source is read as it is.",
         examples=["select * from flights left join weather using (origin, time_hour)"],
     )
+    engine: Literal["DuckDB", "Polars", "Spark"] = Field(
+        "DuckDB",
+        description="What runs the query: DuckDB; Polars, which needs the extra `polars`; or Spark, which needs the "
+        "extra `spark` and Java 17.",
+        examples=["Spark"],
+    )
     time_zone: TimeZone = Field(
         "UTC",
         description=(

@@ -73,6 +73,15 @@ def id_is_not_the_time(spec: MLSystemSpec) -> Iterator[Breach]:
         yield Breach(("spec", "data", "keys", "id"), keys.id)
 
 
+@rule(
+    "runs data.query, and there is none; write data.query, or drop engine",
+    Cel("!has(self.engine) || self.engine == 'DuckDB' || has(self.query)", "data", "engine"),
+)
+def another_engine_has_a_query(spec: MLSystemSpec) -> Iterator[Breach]:
+    if spec.data.engine != "DuckDB" and spec.data.query is None:
+        yield Breach(("spec", "data", "engine"), spec.data.engine)
+
+
 _ANSWER_PARTS_IN_CEL = ", ".join(f"'{name}'" for name in ANSWER_PARTS)
 
 
@@ -441,6 +450,7 @@ RULES = (
     label_is_dated_by_another_column,
     id_is_not_the_time,
     id_is_no_part_of_an_answer,
+    another_engine_has_a_query,
     several_sources_have_a_query,
     no_feature_knows_the_answer,
     no_feature_is_called_as_all_together,

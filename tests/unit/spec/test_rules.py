@@ -515,6 +515,14 @@ def test_several_sources_need_a_query(flights: str, mistakes_after: Broken) -> N
     assert "add `query:`" in mistake.message
 
 
+def test_another_engine_needs_a_query(flights: str, mistakes_after: Broken) -> None:
+    query = flights[flights.index("    query: >-") : flights.index("    timeZone:")]
+    found = {mistake.path: mistake.message for mistake in mistakes_after(query, "    engine: Spark\n")}
+    assert (
+        found["data.engine"] == "'Spark' runs data.query, and there is none; write data.query, or drop engine"
+    )
+
+
 def test_a_made_claim_has_a_size_and_ones_own_has_none(flights: str) -> None:
     data = parse(flights, base_dir=Path()).spec.data
     assert (data.volume.claim, data.volume.size) == (None, 2**30)

@@ -106,6 +106,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("training.sample", {"rows": 100, "method": "Snowball", "edge": "carrier"}),
     ("training.sample", {"rows": 100, "edge": "carrier"}),
     ("data.query", None),
+    ("data.engine", "Spark"),
     ("data.sources.0.annotations", {"item": "a", "annotator": "b", "label": "c"}),
     ("data.sources.0.annotations", {"item": "a", "annotator": "a", "label": "c"}),
     ("data.sources.0.annotations", {"item": "annotators", "annotator": "b", "label": "c"}),
@@ -360,6 +361,11 @@ VALUES: tuple[tuple[str, Any], ...] = (
 )
 """Changes of the flights' file, good and bad; None takes a key away."""
 TOGETHER: tuple[tuple[tuple[str, Any], ...], ...] = (
+    (
+        ("data.engine", "Polars"),
+        ("data.query", None),
+        ("data.sources", [{"name": "a", "csv": {"path": "a.csv"}}]),
+    ),
     (("serving.runtime", "Deployment"), ("serving.traffic.provider", "Istio")),
     (("objective.task", "Regression"), ("evaluation.fairness", [{"by": ["carrier"], "minRatio": 0.8}])),
     (("objective.task", "Regression"), ("data.split", {"stratified": {}})),

@@ -57,6 +57,7 @@ def spark_engine(zone: str) -> Iterator[Engine]:
             SparkSession.builder.appName("capstan etl")
             .master(os.environ.get(MASTER, "local[*]"))
             .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
             .config("spark.log.level", "ERROR")
             .config("spark.sql.session.timeZone", zone)
             .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
