@@ -182,6 +182,8 @@ class SelectedCases:
 
     def as_table(self, system: MLSystem) -> pa.Table:
         """By time and then id; a large one lies in a mapped file. Raises DiskFullError."""
+        # What the cases were made of would take the room in which they are sorted.
+        self.connection.execute("drop table _joined")
         [(rows,)] = self.connection.execute(f"select count(*) from {self.table}").fetchall()
         ordered = self.in_order(system)
         if rows * len(ordered.columns) * _CELL_BYTES <= IN_MEMORY:
