@@ -250,6 +250,13 @@ class RandomForest(OfClasses):
         description="Rows that are drawn for a tree, with replacement, as a share of all.",
         examples=["50%"],
     )
+    pruning: Number = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Branches that lower the impurity of a tree's rows by less are cut off (cost-complexity pruning).",
+        examples=[0.001],
+    )
     tune: Tune | None = Field(
         None,
         description="Search maxDepth, leafRows and columnShare; without it they are used as written.",

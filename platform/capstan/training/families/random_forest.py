@@ -31,6 +31,7 @@ class RandomForestFamily:
             # Of one column each tree chooses from that column, however small the share.
             "max_features": float(settings.column_share),
             "max_samples": None if settings.row_share == 1 else float(settings.row_share),
+            "ccp_alpha": float(settings.pruning),
             "random_state": lesson.seed,
         }
         return grown(lesson, RandomForestClassifier(**arguments), RandomForestRegressor(**arguments))

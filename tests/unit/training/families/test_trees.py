@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.metrics import ndcg_score
 from threadpoolctl import threadpool_limits
 
@@ -58,6 +58,32 @@ def test_pruning_cuts_branches_off() -> None:
     given = lesson("Boolean")
     leaves = [fitted(given, "decisionTree", pruning=cut).model.get_n_leaves() for cut in (0, 0.005, 1)]
     assert leaves[0] > leaves[1] > leaves[2] == 1
+
+
+@pytest.mark.parametrize(("label", "cut"), [("Boolean", 0.005), ("Number", 0.05)])
+def test_a_pruned_forest_is_scikit_learns_and_smaller_when_saved(label: LabelKind, cut: float) -> None:
+    given = lesson(label)
+    whole = fitted(given, "randomForest", trees=10)
+    pruned = fitted(given, "randomForest", trees=10, pruning=cut)
+    assert len(pickle.dumps(pruned)) < 0.7 * len(pickle.dumps(whole))
+    make = RandomForestClassifier if label == "Boolean" else RandomForestRegressor
+    by_hand: Any = make(
+        10, max_depth=16, min_samples_leaf=5, max_features=0.33, ccp_alpha=cut, random_state=given.seed
+    ).fit(given.matrix, given.truth)
+    answers = "predict_proba" if label == "Boolean" else "predict"
+    said = getattr(pruned, answers)(given.matrix)
+    np.testing.assert_array_equal(said, getattr(by_hand, answers)(given.matrix))
+    assert np.array_equal([pruned.answer_one(row) for row in given.matrix], said)
+
+
+def test_trees_that_are_added_to_a_pruned_forest_are_pruned_too() -> None:
+    given = lesson("Boolean")
+    parent = fitted(given, "randomForest", trees=5)
+    leaves = []
+    for pruning in (0.0, 0.01):
+        more = fitted(replace(given, parent=parent), "randomForest", trees=25, pruning=pruning).model
+        leaves.append(np.mean([tree.get_n_leaves() for tree in more.estimators_[5:]]))
+    assert leaves[1] < 0.5 * leaves[0]
 
 
 def test_a_forest_chooses_from_its_share_of_columns_and_rows() -> None:
