@@ -66,6 +66,7 @@ VERBS = {
     "drift": Group.LOOK,
     "why": Group.LOOK,
     "audit": Group.LOOK,
+    "anonymity": Group.LOOK,
     "card": Group.LOOK,
     "compare": Group.LOOK,
     "diff": Group.LOOK,

@@ -32,21 +32,24 @@ class Alike:
     """Of each sensitive column the fewest different values of a group: its l."""
     uniform: Mapping[str, int]
     """Of each sensitive column the rows in groups of fewer values than the l that is asked."""
+    counted: str = "rows"
+    """What is counted, in words; people in place of rows where rows tell whose they are."""
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What keeps models from learning, in words that tell no value."""
         asked, by = self.asked, ", ".join(self.asked.by)
+        rows = self.counted
         found = []
         if asked.k is not None and self.fewest < asked.k:
             found.append(
-                f"{self.exposed:,} of {self.rows:,} rows have fewer than {asked.k} alike in {by} (the fewest are "
+                f"{self.exposed:,} of {self.rows:,} {rows} have fewer than {asked.k} alike in {by} (the fewest are "
                 f"{self.fewest})"
             )
         for column, fewest in self.diversity.items():
             if asked.l is not None and fewest < asked.l:
                 found.append(
-                    f"{self.uniform[column]:,} of {self.rows:,} rows are alike in {by} with rows of fewer than "
+                    f"{self.uniform[column]:,} of {self.rows:,} {rows} are alike in {by} with {rows} of fewer than "
                     f"{asked.l} different values in {column} (the fewest are {fewest})"
                 )
         return tuple(found)

@@ -19,7 +19,7 @@ PROMISED = (
     *("rollback", "retrain", "approve", "runs", "logs", "report", "doctor", "replay", "power", "image"),
     *("render", "push", "experiment", "compare", "open", "init", "predict", "feedback", "ls", "traffic"),
     *("drift", "profile", "diff", "import", "demo", "backtest", "calibrate", "audit", "dashboards", "why"),
-    *("trigger", "evaluate", "card", "export", "etl", "labels", "features", "forget"),
+    *("trigger", "evaluate", "card", "export", "etl", "labels", "features", "forget", "anonymity"),
 )
 HEAVY = (
     *("mlflow", "kfp", "bentoml", "alibi_detect", "duckdb", "sklearn", "scipy", "numpy", "pandas", "pyarrow"),
