@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,13 @@ from capstan_pipelines.wiring import packager_of
 
 if TYPE_CHECKING:
     from capstan.domain.training import GateOutcome
-    from capstan.spec.objective import Requirements
 
 
 def run(job_folder: str, model_folder: str, runners_up_folder: str, package_file: str) -> None:
-    """Write tag, digest and whether the model keeps `requirements.modelSize` and `place`; raises UnavailableError.
+    """Write tag, digest and whether the model keeps what `requirements` asks of it; raises UnavailableError.
 
-    The same of each runner-up stands beside it, with its rank; one that can't be packaged is left out.
+    Asked are `modelSize`, `throughput` and `place`. The same of each runner-up stands beside it, with its rank; one
+    that can't be packaged is left out.
     """
     with step("package") as say:
         job = Job(job_folder)
@@ -55,19 +56,29 @@ def _packaged(job: Job, folder: Path, say: Telling) -> dict[str, Any]:
         from capstan.artifacts.store import ArtifactStore
 
         patiently(lambda: ArtifactStore(job.places.artifacts).push_bento(tag, packager.path(tag)), say)
-    gates = [to_json(gate) for gate in _judged(job.system.spec.requirements, folder, size)]
+    gates = [to_json(gate) for gate in _judged(job, folder, size)]
     return {"tag": tag, "digest": digest, "bytes": size, "gates": gates}
 
 
-def _judged(requirements: Requirements, folder: Path, size: int) -> Iterator[GateOutcome]:
+def _judged(job: Job, folder: Path, size: int) -> Iterator[GateOutcome]:
     """What the file asks of a packaged model."""
-    most = requirements.model_size
+    requirements = job.system.spec.requirements
+    most, least = requirements.model_size, requirements.throughput
     if most is not None:
         yield judge_value("modelSize", float(size), most=float(most), shown=in_mebibytes)
+    # A backtest decides the same on a fast and a slow machine.
+    if least is not None and job.places.is_served:
+        from capstan.serving.speed import rows_per_second
+
+        yield judge_value("throughput", rows_per_second(folder), least=float(least), shown=_rows_a_second)
     if requirements.place == "OnDevice":
         from capstan.exporting.proving import judge_place
 
         yield judge_place(folder)
+
+
+def _rows_a_second(speed: float) -> str:
+    return "not known" if math.isnan(speed) else f"{speed:,.4g} rows/s"
 
 
 def in_mebibytes(size: float) -> str:

@@ -247,6 +247,16 @@ class Requirements(SpecModel):
         description="A packaged model must not be larger than this. Without it any size is allowed.",
         examples=["50Mi"],
     )
+    throughput: Number | None = Field(
+        None,
+        gt=0,
+        description=(
+            "A version must answer at least so many rows a second, one after the other on one core, without HTTP; a "
+            "slower one is not promoted. It is measured on example rows where the version is packaged. Without it any "
+            "speed is allowed. A backtest does not judge it."
+        ),
+        examples=[500],
+    )
     training_time: PositiveDuration | None = Field(
         None,
         description=(

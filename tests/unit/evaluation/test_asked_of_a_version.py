@@ -22,12 +22,14 @@ def test_each_bound_is_told() -> None:
     assert asked(
         latencyP99="50ms",
         modelSize="50Mi",
+        throughput=1500,
         place="OnDevice",
         trainingTime="2h",
         trainingCost={"most": 5, "perHour": 1.2, "currency": "$"},
     ) == {
         "99 of 100 answers within": "50ms",
         "model at most": "50 MiB",
+        "rows a second of one core at least": "1,500",
         "place": "a device: a graph of ONNX must answer alike",
         "a training takes at most": "2h",
         "a training costs at most": "5 $",

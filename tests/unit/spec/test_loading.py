@@ -121,6 +121,7 @@ MISTAKES = {
     "zero duration": ("deadline: 21d", "deadline: 0d", "rollout.steps[0].shadow.deadline", "longer than 0s"),
     "share": ("minCoverage: 80%", "minCoverage: 0.8", "monitoring.quality.minCoverage", "such as 80%"),
     "size": ("modelSize: 50Mi", "modelSize: 50MB", "requirements.modelSize", "such as 512Ki, 50Mi or 1Gi"),
+    "no row a second": ("modelSize: 50Mi", "modelSize: 50Mi, throughput: 0", "requirements.throughput", "write a larger number"),
     "cost of nothing": ("modelSize: 50Mi", "modelSize: 50Mi, trainingCost: {most: 0, perHour: 1}", "requirements.trainingCost.most", "write a larger number"),
     "date": ("end: 2014-01-01", "end: 2014-02-30", "replay.end", "not a day of the calendar"),
     "backwards": ("end: 2014-01-01", "end: 2013-01-01", "replay", "swap them"),

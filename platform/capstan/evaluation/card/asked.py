@@ -18,6 +18,8 @@ def asked_of(requirements: Requirements, as_of: datetime) -> Iterator[tuple[str,
         yield "99 of 100 answers within", format_duration(requirements.latency_p99)
     if requirements.model_size is not None:
         yield "model at most", f"{float(requirements.model_size) / 2**20:,.4g} MiB"
+    if requirements.throughput is not None:
+        yield "rows a second of one core at least", f"{requirements.throughput:,.10g}"
     if requirements.place == "OnDevice":
         yield "place", "a device: a graph of ONNX must answer alike"
     if requirements.training_time is not None:
