@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capstan.data import mapped_tables
+from capstan.data import extraction, mapped_tables
+from capstan.data.extraction import extract
 from capstan.data.mapped_tables import filtered, mapped
 from capstan.errors import CapstanError
+from capstan.spec import MLSystem, parse
 
 KEPT = st.lists(st.sampled_from([True, False, None]), max_size=40)
 
@@ -86,3 +89,66 @@ def test_a_folder_that_cannot_be_written_to_is_named(small: Path, monkeypatch: p
     monkeypatch.setattr(tempfile, "tempdir", str(small / "nowhere"))
     with pytest.raises(CapstanError, match="nowhere"):
         mapped(pa.schema([("n", pa.float64())]), [])
+
+
+def system_of(folder: Path) -> MLSystem:
+    rows = [
+        f"{at},2024-01-{1 + at % 28:02d}T00:00:00Z,{at * 0.5},kind {at % 3},{at % 2 == 0}" for at in range(90)
+    ]
+    (folder / "visits.csv").write_text("\n".join(["id,at,n,c,ill", *rows]))
+    data = {
+        "sources": [{"name": "visits", "csv": {"path": "visits.csv"}}],
+        "keys": {"id": "id", "time": "at"},
+        "label": {"column": "ill"},
+    }
+    features = [{"name": "n", "numeric": {}}, {"name": "c", "categorical": {}}]
+    spec = {
+        "objective": {"task": "BinaryClassification", "target": "ill"},
+        "data": data,
+        "features": features,
+    }
+    document = {
+        "apiVersion": "capstan.dev/v1alpha1",
+        "kind": "MLSystem",
+        "metadata": {"name": "shop"},
+        "spec": spec,
+    }
+    return parse(document, base_dir=folder)
+
+
+def test_an_extraction_of_many_rows_is_that_of_few_and_lies_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, made = system_of(tmp_path), list[int]()
+    plain = extract(system, as_of=None, labels_as_of=None)
+    monkeypatch.setattr(extraction, "IN_MEMORY", 0)
+    monkeypatch.setattr(extraction, "BATCH_ROWS", 2048)
+
+    def noted(schema: pa.Schema, batches: Any) -> pa.Table:
+        made.append(1)
+        return mapped(schema, batches)
+
+    monkeypatch.setattr(extraction, "mapped", noted)
+    large = extract(system, as_of=None, labels_as_of=None)
+    assert made == [1]
+    assert large.equals(plain)
+    assert large.schema.metadata == plain.schema.metadata
+
+
+def test_what_cases_were_made_of_is_gone_before_they_are_sorted(tmp_path: Path) -> None:
+    system = system_of(tmp_path)
+    columns = extraction.needed_columns(system)
+    wanted: dict[str, Any] = {
+        "columns": columns,
+        "targets": ["ill"],
+        "threads": 1,
+        "memory": None,
+        "secrets": None,
+    }
+    moments: dict[str, Any] = dict.fromkeys(("as_of", "labels_as_of", "start", "end"))
+    with extraction.selected_cases(system, **moments, **wanted) as selected:
+        there = {name for (name,) in selected.connection.execute("show tables").fetchall()}
+        assert "_joined" in there
+        assert selected.as_table(system).num_rows == 90
+        left = {name for (name,) in selected.connection.execute("show tables").fetchall()}
+        assert "_joined" not in left
