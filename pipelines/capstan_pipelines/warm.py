@@ -23,7 +23,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from capstan_pipelines.step_process import STEPS, run_step
 
@@ -150,13 +150,13 @@ def _answer_steps(path: str, listening: socket.socket, *, searching: str | None 
     os.rename(f"{path}.new", path)
     is_known = False
     while True:
-        waits = is_known or searching is None
-        ready, _, _ = select.select([listening, sys.stdin], [], [], 1.0 if waits else 0.0)
+        unknown = None if is_known else searching
+        ready, _, _ = select.select([listening, sys.stdin], [], [], 1.0 if unknown is None else 0.0)
         if sys.stdin in ready:
             return
-        if not ready and not waits:
+        if not ready and unknown is not None:
             is_known = True
-            _import_search(cast(str, searching))
+            _import_search(unknown)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 ROUNDS = 3
@@ -17,21 +16,12 @@ def rows_per_second(folder: Path) -> float:
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+    from capstan.features.rowwise import median_seconds
     from capstan.serving.model import load, sample_rows
 
     model, sample = load(folder), folder / "sample.parquet"
     rows = sample_rows(sample, [column.name for column in model.manifest.columns]) if sample.exists() else []
     if not rows:
         return math.nan
-    fastest = math.inf
     with threadpool_limits(1):
-        # The first row makes what is kept for the others.
-        model.predict_row(rows[0])
-        for _ in range(ROUNDS):
-            taken = []
-            for row in rows:
-                began = time.perf_counter()
-                model.predict_row(row)
-                taken.append(time.perf_counter() - began)
-            fastest = min(fastest, sorted(taken)[len(taken) // 2])
-    return 1 / fastest
+        return 1 / min(median_seconds(model.predict_row, rows) for _ in range(ROUNDS))

@@ -68,7 +68,7 @@ def row_seconds(pipeline: Any, table: pa.Table) -> float | None:
     """The median time of one row, as a model service computes it, without HTTP; None without rows."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from capstan.features.rowwise import compile_predict
+    from capstan.features.rowwise import compile_predict, median_seconds
     from capstan.features.trees import CannotCompileError
 
     rows = table.slice(0, TIMED_ROWS).to_pylist()
@@ -79,13 +79,4 @@ def row_seconds(pipeline: Any, table: pa.Table) -> float | None:
     except CannotCompileError:
         return None
     with threadpool_limits(1):
-        # The first row makes what is kept for the others.
-        predict(rows[0])
-        taken = sorted(_timed(predict, row) for row in rows)
-    return taken[len(taken) // 2]
-
-
-def _timed(predict: Any, row: Any) -> float:
-    started = time.perf_counter()
-    predict(row)
-    return time.perf_counter() - started
+        return median_seconds(predict, rows)
